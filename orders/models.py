@@ -1,0 +1,385 @@
+"""The tables. What must never be untrue is a constraint here; nothing in this module writes.
+
+Money is whole minor units (cents) beside a currency; `_at` is an instant in UTC.
+"""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Cast, Concat
+from django.urls import reverse
+
+from orders.states import Action, Status
+
+
+class Product(models.Model):
+    """Goods we sell. `stock` is what is free to be reserved; what orders hold is in `Reservation`."""
+
+    sku = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=200)
+    stock = models.BigIntegerField(default=0)
+    forbidden_reason = models.CharField(
+        max_length=200, blank=True, help_text="Why this may not be sold; empty: it may."
+    )
+
+    class Meta:
+        ordering = ["sku"]
+        constraints = [models.CheckConstraint(condition=Q(stock__gte=0), name="product_stock_not_negative")]
+
+    def __str__(self) -> str:
+        return f"{self.sku} {self.name}"
+
+
+class Order(models.Model):
+    """One customer's order. `version` is the sequence of its last event."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    number = models.CharField(
+        max_length=20,
+        unique=True,
+        editable=False,
+        db_default=Concat(
+            Value("CS-"),
+            Cast(models.Func(Value("orders_number"), function="nextval"), models.CharField()),
+            output_field=models.CharField(),
+        ),
+    )
+    source = models.CharField(max_length=40, help_text="Where the order came from.")
+    reference = models.CharField(
+        max_length=80, blank=True, help_text="Its number there; unique within the source."
+    )
+    status = models.CharField(max_length=20, choices=[(s, s) for s in Status], default=Status.PLACED)
+    status_at = models.DateTimeField(help_text="Since when it has this status.")
+    outcome = models.CharField(
+        max_length=500, blank=True, help_text="Why it ended as it did, in an operator's words."
+    )
+    version = models.PositiveIntegerField(default=0)
+    customer_name = models.CharField(max_length=200)
+    customer_email = models.CharField(max_length=254, blank=True)
+    address_line1 = models.CharField(max_length=200, blank=True)
+    address_line2 = models.CharField(max_length=200, blank=True)
+    address_city = models.CharField(max_length=100, blank=True)
+    address_region = models.CharField(max_length=100, blank=True)
+    address_postal_code = models.CharField(max_length=20, blank=True)
+    address_country = models.CharField(max_length=2, help_text="ISO 3166-1 alpha-2.")
+    currency = models.CharField(max_length=3, help_text="ISO 4217.")
+    total_minor = models.BigIntegerField()
+    decide_within = models.DurationField(
+        null=True, blank=True, help_text="A promise of its own; empty: the desk's."
+    )
+    placed_at = models.DateTimeField()
+    search = models.GeneratedField(
+        expression=SearchVector(
+            models.Func(
+                Concat(
+                    "number",
+                    Value(" "),
+                    "reference",
+                    Value(" "),
+                    "customer_name",
+                    Value(" "),
+                    "customer_email",
+                ),
+                Value("@.-_+/"),
+                Value("      "),
+                function="translate",
+                output_field=models.TextField(),
+            ),
+            config="simple",
+        ),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        ordering = ["-placed_at", "-id"]
+        permissions = [
+            (f"{action}_order", f"Can {action} an order")
+            for action in (Action.APPROVE, Action.REJECT, Action.CANCEL)
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=list(Status)), name="order_status_known"),
+            models.CheckConstraint(condition=Q(total_minor__gte=0), name="order_total_not_negative"),
+            models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="order_currency_iso"),
+            models.CheckConstraint(
+                condition=Q(address_country__regex=r"^[A-Z]{2}$"), name="order_country_iso"
+            ),
+            models.UniqueConstraint(
+                fields=["source", "reference"],
+                condition=~Q(reference=""),
+                name="order_reference_once_per_source",
+            ),
+        ]
+        indexes = [
+            models.Index(F("placed_at").desc(), F("id").desc(), name="order_newest"),
+            models.Index("status", F("placed_at").desc(), F("id").desc(), name="order_newest_by_status"),
+            models.Index("customer_email", name="order_customer_email", condition=~Q(customer_email="")),
+            GinIndex("search", name="order_search"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    def get_absolute_url(self) -> str:
+        return reverse("orders:order", args=[self.id])
+
+    @property
+    def status_now(self) -> Status:
+        return Status(self.status)
+
+
+class OrderLine(models.Model):
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    position = models.PositiveSmallIntegerField()
+    quantity = models.PositiveIntegerField()
+    unit_price_minor = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["order", "position"]
+        constraints = [
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="line_quantity_positive"),
+            models.CheckConstraint(condition=Q(unit_price_minor__gte=0), name="line_price_not_negative"),
+            models.UniqueConstraint(fields=["order", "position"], name="line_position_once_per_order"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product_id}"
+
+    @property
+    def total_minor(self) -> int:
+        return self.quantity * self.unit_price_minor
+
+
+class Decision(models.TextChoices):
+    """How a review ended."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class Review(models.Model):
+    """A question put to people, with a deadline. While `decision` is empty it is open."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="reviews")
+    opened_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    reasons = models.JSONField(default=list, help_text='[{"code": …, "text": …}]')
+    risk_score = models.FloatField(default=0)
+    decision = models.CharField(max_length=10, choices=Decision.choices, blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    note = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["due_at", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order"], condition=Q(decision=""), name="review_one_open_per_order"
+            ),
+            models.CheckConstraint(
+                condition=Q(decision__in=["", *Decision.values]), name="review_decision_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(decision="", decided_at=None, decided_by=None)
+                | (~Q(decision="") & ~Q(decided_at=None)),
+                name="review_decided_entirely_or_not",
+            ),
+        ]
+        indexes = [models.Index("due_at", "id", name="review_open_by_deadline", condition=Q(decision=""))]
+
+    def __str__(self) -> str:
+        return f"Review {self.pk} of {self.order_id}"
+
+
+class Reservation(models.Model):
+    """Stock that an order holds, has given back, or has sent away."""
+
+    class State(models.TextChoices):
+        HELD = "held"
+        RELEASED = "released"
+        SHIPPED = "shipped"
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="reservations")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="reservations")
+    quantity = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.HELD)
+
+    class Meta:
+        ordering = ["order", "product"]
+        constraints = [
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="reservation_quantity_positive"),
+            models.CheckConstraint(
+                condition=Q(state__in=["held", "released", "shipped"]), name="reservation_state_known"
+            ),
+            models.UniqueConstraint(fields=["order", "product"], name="reservation_once_per_product"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product_id} {self.state}"
+
+
+class Payment(models.Model):
+    """One movement of money, asked of the provider under a key that was stored before the first call."""
+
+    class Kind(models.TextChoices):
+        CHARGE = "charge"
+        REFUND = "refund"
+
+    class State(models.TextChoices):
+        CREATED = "created"
+        PROCESSING = "processing"
+        REQUIRES_ACTION = "requires_action"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments")
+    idempotency_key = models.CharField(max_length=80, unique=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    status = models.CharField(max_length=20, choices=State.choices, default=State.CREATED)
+    provider_reference = models.CharField(max_length=80, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=["charge", "refund"]), name="payment_kind_known"),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=[
+                        "created",
+                        "processing",
+                        "requires_action",
+                        "succeeded",
+                        "failed",
+                        "cancelled",
+                    ]
+                ),
+                name="payment_status_known",
+            ),
+            models.CheckConstraint(condition=Q(amount_minor__gte=0), name="payment_amount_not_negative"),
+            models.UniqueConstraint(
+                fields=["order"],
+                condition=Q(kind="charge", status="succeeded"),
+                name="payment_one_charge_per_order",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.idempotency_key
+
+
+class Shipment(models.Model):
+    """The package of an order. The address is what the carrier was given, copied at dispatch."""
+
+    class State(models.TextChoices):
+        PREPARING = "preparing"
+        PREPARED = "prepared"
+        DISPATCHING = "dispatching"
+        DISPATCHED = "dispatched"
+        RECALLED = "recalled"
+
+    order = models.OneToOneField(Order, on_delete=models.PROTECT, related_name="shipment")
+    idempotency_key = models.CharField(max_length=80, unique=True)
+    status = models.CharField(max_length=20, choices=State.choices, default=State.PREPARING)
+    carrier = models.CharField(max_length=60, blank=True)
+    tracking_number = models.CharField(max_length=80, blank=True)
+    address = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    dispatched_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["preparing", "prepared", "dispatching", "dispatched", "recalled"]),
+                name="shipment_status_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.idempotency_key
+
+
+class ActorKind(models.TextChoices):
+    """What kind of somebody did it."""
+
+    OPERATOR = "operator"
+    CUSTOMER = "customer"
+    SYSTEM = "system"
+
+
+class Event(models.Model):
+    """What happened to an order, in order. Append-only: a trigger in the database refuses change and deletion."""
+
+    id = models.BigAutoField(primary_key=True)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events")
+    sequence = models.PositiveIntegerField()
+    type = models.CharField(max_length=40)
+    actor_kind = models.CharField(max_length=10, choices=ActorKind.choices)
+    actor = models.CharField(max_length=150)
+    payload = models.JSONField(default=dict)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["order", "sequence"]
+        constraints = [
+            models.UniqueConstraint(fields=["order", "sequence"], name="event_sequence_once_per_order"),
+            models.CheckConstraint(condition=Q(sequence__gte=1), name="event_sequence_from_one"),
+            models.CheckConstraint(
+                condition=Q(actor_kind__in=ActorKind.values), name="event_actor_kind_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} #{self.sequence} {self.type}"
+
+
+class Outbox(models.Model):
+    """What the engine has yet to be told. Written with the change itself, delivered by the relay."""
+
+    id = models.BigAutoField(primary_key=True)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="outbox")
+    message = models.CharField(max_length=20, help_text="`start`, or the name of a signal.")
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    last_error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "outbox"
+        indexes = [models.Index("order", "id", name="outbox_undelivered", condition=Q(delivered_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.message} for {self.order_id}"
+
+
+class Heartbeat(models.Model):
+    """The life sign of one worker process, and when it last reached Temporal."""
+
+    worker = models.CharField(max_length=120, primary_key=True)
+    queues = models.CharField(max_length=120)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    temporal_seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["worker"]
+
+    def __str__(self) -> str:
+        return self.worker

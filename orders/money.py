@@ -1,0 +1,57 @@
+"""Money and places: minor units to amounts, and the names that Babel keeps for currencies and countries."""
+
+from decimal import Decimal
+from functools import cache
+
+from babel import Locale
+from babel.numbers import format_currency, get_currency_precision
+
+_LOCALE = Locale("en")
+
+
+def to_amount(minor: int, currency: str) -> Decimal:
+    """Minor units (cents) as an amount: 12345 EUR is 123.45, 12345 JPY is 12345."""
+    return Decimal(minor).scaleb(-get_currency_precision(currency))
+
+
+def to_minor(amount: Decimal, currency: str) -> int:
+    """An amount as minor units.
+
+    Raises ValueError where the amount has more decimals than the currency.
+    """
+    minor = amount.scaleb(get_currency_precision(currency))
+    if minor != minor.to_integral_value():
+        raise ValueError(f"{amount} has more decimals than {currency} knows")
+    return int(minor)
+
+
+def format_money(minor: int, currency: str) -> str:
+    return format_currency(to_amount(minor, currency), currency, locale=_LOCALE)
+
+
+def is_currency(code: str) -> bool:
+    return code in _LOCALE.currencies
+
+
+@cache
+def countries() -> dict[str, str]:
+    """Country names by ISO 3166-1 alpha-2 code."""
+    return {
+        code: name
+        for code, name in _LOCALE.territories.items()
+        if len(code) == 2 and code.isalpha() and code not in {"EU", "EZ", "UN", "XA", "XB", "ZZ", "QO"}
+    }
+
+
+def country_name(code: str) -> str:
+    return countries().get(code, code)
+
+
+@cache
+def country_code(name: str) -> str:
+    """The code of a country given by code or English name; empty where there is none such."""
+    wanted = name.strip().casefold()
+    for code, known in countries().items():
+        if wanted in (code.casefold(), known.casefold()):
+            return code
+    return ""

@@ -1,0 +1,30 @@
+"""Who may do what. The one table that services, pages and the groups in the database are made from.
+
+Pure: imports nothing but the standard library and `states`.
+"""
+
+from enum import StrEnum
+
+from orders.states import Action
+
+
+class Role(StrEnum):
+    VIEWER = "viewer"  # looks
+    OPERATOR = "operator"  # decides
+    LEAD = "lead"  # decides, and answers for the rules
+    ADMIN = "admin"  # keeps accounts and raw records; decides like a lead
+
+
+_DECIDE = frozenset({Action.APPROVE, Action.REJECT, Action.CANCEL})
+
+MAY: dict[Role, frozenset[Action]] = {
+    Role.VIEWER: frozenset(),
+    Role.OPERATOR: _DECIDE,
+    Role.LEAD: _DECIDE,
+    Role.ADMIN: _DECIDE,
+}
+
+
+def permission(action: Action) -> str:
+    """Name the permission that guards `action`, as Django's `has_perm` takes it."""
+    return f"orders.{action}_order"

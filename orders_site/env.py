@@ -1,0 +1,93 @@
+"""Typed reading of environment variables. A value that does not parse stops the start with its name."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def env_str(name: str, default: str = "") -> str:
+    return os.environ.get(name, default)
+
+
+def env_bool(name: str, default: bool) -> bool:
+    """Read `1`/`true` or `0`/`false`; anything else is refused, so that a typing slip never turns a guard off."""
+    raw = os.environ.get(name, "")
+    if raw == "":
+        return default
+    match raw.lower():
+        case "1" | "true":
+            return True
+        case "0" | "false":
+            return False
+    raise ImproperlyConfigured(f"{name} must be 1, true, 0 or false, not {raw!r}.")
+
+
+def env_int(name: str, default: int, *, least: int = 0) -> int:
+    raw = os.environ.get(name, "")
+    if raw == "":
+        return default
+    try:
+        number = int(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {raw!r}.") from None
+    if number < least:
+        raise ImproperlyConfigured(f"{name} must be {least} or more, not {number}.")
+    return number
+
+
+def env_float(name: str, default: float) -> float:
+    raw = os.environ.get(name, "")
+    if raw == "":
+        return default
+    try:
+        number = float(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}.") from None
+    if not 0 <= number < float("inf"):
+        raise ImproperlyConfigured(f"{name} must be a finite number of 0 or more, not {raw!r}.")
+    return number
+
+
+def env_duration(name: str, default: str) -> timedelta:
+    """Read a span such as `45s`, `30m`, `24h` or `2d`."""
+    raw = os.environ.get(name) or default
+    number, unit = raw[:-1], raw[-1:]
+    if unit not in _SECONDS or not number.isdecimal() or int(number) == 0:
+        raise ImproperlyConfigured(f"{name} must be a span such as 45s, 30m, 24h or 2d, not {raw!r}.")
+    return timedelta(seconds=int(number) * _SECONDS[unit])
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def env_path(name: str, default: Path) -> Path:
+    raw = os.environ.get(name, "")
+    return Path(raw) if raw else default
+
+
+def database_from_url(url: str) -> dict[str, object]:
+    """Turn `postgresql://user:password@host:port/name?option=…` into Django's DATABASES entry.
+
+    A `host` among the options names a folder with a unix socket, as libpq has it.
+
+    Raises ImproperlyConfigured where the URL is not one of PostgreSQL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
+        raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:5432/name.")
+    options: dict[str, object] = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", None) or parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+    }

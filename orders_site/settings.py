@@ -1,0 +1,174 @@
+"""Every setting, read from the environment once. `.env.example` lists them all."""
+
+from pathlib import Path
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from orders_site.env import (
+    database_from_url,
+    env_bool,
+    env_duration,
+    env_float,
+    env_int,
+    env_list,
+    env_str,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+DEBUG = env_bool("DJANGO_DEBUG", False)
+SECRET_KEY = env_str("DJANGO_SECRET_KEY")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("DJANGO_SECRET_KEY must be set to a long random text.")
+ALLOWED_HOSTS = env_list("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("DJANGO_CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_htmx",
+    "csp",
+    "orders",
+    "temporal_workers",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "orders_site.urls"
+ASGI_APPLICATION = "orders_site.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "orders.views.desk",
+            ],
+        },
+    }
+]
+
+# The web tier has a fresh thread for each request, so it takes connections from psycopg's pool; worker
+# threads live long and keep theirs (temporal_workers.activities closes the broken ones).
+DATABASE_POOL = env_bool("DATABASE_POOL", False)
+DATABASES = {
+    "default": database_from_url(
+        env_str("DATABASE_URL", "postgresql://countersign@127.0.0.1:5432/countersign")
+    )
+}
+DATABASES["default"] |= {"CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": 0 if DATABASE_POOL else 600}
+if DATABASE_POOL:
+    DATABASES["default"]["OPTIONS"] |= {  # type: ignore[operator]
+        "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 10, least=1), "timeout": 2}
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "orders:queue"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env_str("DESK_TIME_ZONE", "UTC")
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+
+# Secure unless HTTPS is declined for a desk that is reached over loopback only.
+HTTPS = env_bool("DJANGO_HTTPS", not DEBUG)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# The desk
+REVIEW_DEADLINE = env_duration("REVIEW_DEADLINE", "24h")
+REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False)
+
+# The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
+TEMPORAL_UI_URL = env_str("TEMPORAL_UI_URL")
+TEMPORAL_ORDERS_QUEUE = env_str("TEMPORAL_ORDERS_QUEUE", "orders")
+TEMPORAL_SHIPPING_QUEUE = env_str("TEMPORAL_SHIPPING_QUEUE", "shipping")
+WORKER_DATABASE_THREADS = env_int("WORKER_DATABASE_THREADS", 10, least=1)
+WORKER_PROVIDER_CALLS = env_int("WORKER_PROVIDER_CALLS", 50, least=1)
+WORKER_WORKFLOW_TASKS = env_int("WORKER_WORKFLOW_TASKS", 8, least=2)
+WORKER_STICKY_TIMEOUT = env_duration("WORKER_STICKY_TIMEOUT", "2s")
+WORKER_DRAIN_TIMEOUT = env_duration("WORKER_DRAIN_TIMEOUT", "20s")
+
+# The simulated bank and carrier
+SIMULATOR_DATABASE_URL = env_str("SIMULATOR_DATABASE_URL") or env_str(
+    "DATABASE_URL", "postgresql://countersign@127.0.0.1:5432/countersign"
+)
+SIMULATOR_SECONDS = env_float("SIMULATOR_SECONDS", 0.4)
+SIMULATOR_DECLINE_RATE = env_float("SIMULATOR_DECLINE_RATE", 0.0)
+SIMULATOR_ERROR_RATE = env_float("SIMULATOR_ERROR_RATE", 0.0)
+SIMULATOR_LOST_ANSWER_RATE = env_float("SIMULATOR_LOST_ANSWER_RATE", 0.0)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{", "datefmt": "%H:%M:%S"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
+    "loggers": {"django.server": {"level": "WARNING"}},
+}
