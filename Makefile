@@ -1,6 +1,7 @@
 # The two commands are `make up` and `make test`. `make help` names the rest.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help up test check lock screenshots clean install
@@ -12,14 +13,14 @@ up: install ## start the whole desk: database, Temporal, workers, web
 	@exec $(BIN)/python -m devstack.up
 
 test: install ## run every test against real servers and a real browser
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 check: install ## what CI runs: linters, types, Django's own checks, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	git ls-files -z 'templates/*.html' | xargs -0 $(BIN)/djade --check --target-version 5.2
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lock: install ## pin requirements*.in again, at the newest versions
 	@$(PYTHON) devstack/bootstrap.py lock

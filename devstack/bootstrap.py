@@ -53,7 +53,7 @@ def main() -> int:
     return 0
 
 
-def check_python(version: tuple) -> None:
+def check_python(version: "tuple[int, ...]") -> None:
     if version < OLDEST_PYTHON:
         raise CannotInstall(
             "Countersign needs Python {0[0]}.{0[1]} or newer, and {1} is Python {2}: "
@@ -142,7 +142,7 @@ def write_locks() -> None:
     )
 
 
-def run_uv(arguments: list) -> None:
+def run_uv(arguments: "list[str]") -> None:
     """Run uv with pip's configuration handed over: it does not read that itself, and a machine behind a
     mirror often has no other."""
     environment = dict(os.environ)
@@ -155,7 +155,7 @@ def run_uv(arguments: list) -> None:
     run([venv_program("uv")] + arguments, environment)
 
 
-def pip_settings() -> dict:
+def pip_settings() -> "dict[str, str]":
     """What pip is configured with, its environment variables above its files."""
     listed = subprocess.check_output(pip(["config", "list"]), universal_newlines=True)
     settings = {}  # type: dict[str, str]
@@ -165,7 +165,7 @@ def pip_settings() -> dict:
     return settings
 
 
-def pip(arguments: list) -> list:
+def pip(arguments: "list[str]") -> "list[str]":
     return [venv_program("python"), "-m", "pip", "--disable-pip-version-check"] + arguments
 
 
@@ -173,14 +173,12 @@ def venv_program(name: str) -> str:
     return str(VENV / "bin" / name)
 
 
-def run(command: list, environment: "dict | None" = None) -> None:
+def run(command: "list[str]", environment: "dict[str, str] | None" = None) -> None:
     try:
         subprocess.run(command, check=True, cwd=str(ROOT), env=environment)
     except subprocess.CalledProcessError as failure:
         raise CannotInstall(
-            "`{}` failed with exit status {}; its own words are above.".format(
-                " ".join(command), failure.returncode
-            )
+            "`{}` failed with exit status {}; its own words are above.".format(" ".join(command), failure.returncode)
         ) from None
 
 
