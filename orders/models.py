@@ -49,14 +49,10 @@ class Order(models.Model):
         ),
     )
     source = models.CharField(max_length=40, help_text="Where the order came from.")
-    reference = models.CharField(
-        max_length=80, blank=True, help_text="Its number there; unique within the source."
-    )
+    reference = models.CharField(max_length=80, blank=True, help_text="Its number there; unique within the source.")
     status = models.CharField(max_length=20, choices=[(s, s) for s in Status], default=Status.PLACED)
     status_at = models.DateTimeField(help_text="Since when it has this status.")
-    outcome = models.CharField(
-        max_length=500, blank=True, help_text="Why it ended as it did, in an operator's words."
-    )
+    outcome = models.CharField(max_length=500, blank=True, help_text="Why it ended as it did, in an operator's words.")
     version = models.PositiveIntegerField(default=0)
     customer_name = models.CharField(max_length=200)
     customer_email = models.CharField(max_length=254, blank=True)
@@ -68,9 +64,7 @@ class Order(models.Model):
     address_country = models.CharField(max_length=2, help_text="ISO 3166-1 alpha-2.")
     currency = models.CharField(max_length=3, help_text="ISO 4217.")
     total_minor = models.BigIntegerField()
-    decide_within = models.DurationField(
-        null=True, blank=True, help_text="A promise of its own; empty: the desk's."
-    )
+    decide_within = models.DurationField(null=True, blank=True, help_text="A promise of its own; empty: the desk's.")
     placed_at = models.DateTimeField()
     search = models.GeneratedField(
         expression=SearchVector(
@@ -98,16 +92,13 @@ class Order(models.Model):
     class Meta:
         ordering = ["-placed_at", "-id"]
         permissions = [
-            (f"{action}_order", f"Can {action} an order")
-            for action in (Action.APPROVE, Action.REJECT, Action.CANCEL)
+            (f"{action}_order", f"Can {action} an order") for action in (Action.APPROVE, Action.REJECT, Action.CANCEL)
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=list(Status)), name="order_status_known"),
             models.CheckConstraint(condition=Q(total_minor__gte=0), name="order_total_not_negative"),
             models.CheckConstraint(condition=Q(currency__regex=r"^[A-Z]{3}$"), name="order_currency_iso"),
-            models.CheckConstraint(
-                condition=Q(address_country__regex=r"^[A-Z]{2}$"), name="order_country_iso"
-            ),
+            models.CheckConstraint(condition=Q(address_country__regex=r"^[A-Z]{2}$"), name="order_country_iso"),
             models.UniqueConstraint(
                 fields=["source", "reference"],
                 condition=~Q(reference=""),
@@ -182,15 +173,10 @@ class Review(models.Model):
     class Meta:
         ordering = ["due_at", "id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["order"], condition=Q(decision=""), name="review_one_open_per_order"
-            ),
+            models.UniqueConstraint(fields=["order"], condition=Q(decision=""), name="review_one_open_per_order"),
+            models.CheckConstraint(condition=Q(decision__in=["", *Decision.values]), name="review_decision_known"),
             models.CheckConstraint(
-                condition=Q(decision__in=["", *Decision.values]), name="review_decision_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(decision="", decided_at=None, decided_by=None)
-                | (~Q(decision="") & ~Q(decided_at=None)),
+                condition=Q(decision="", decided_at=None, decided_by=None) | (~Q(decision="") & ~Q(decided_at=None)),
                 name="review_decided_entirely_or_not",
             ),
         ]
@@ -339,9 +325,7 @@ class Event(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["order", "sequence"], name="event_sequence_once_per_order"),
             models.CheckConstraint(condition=Q(sequence__gte=1), name="event_sequence_from_one"),
-            models.CheckConstraint(
-                condition=Q(actor_kind__in=ActorKind.values), name="event_actor_kind_known"
-            ),
+            models.CheckConstraint(condition=Q(actor_kind__in=ActorKind.values), name="event_actor_kind_known"),
         ]
 
     def __str__(self) -> str:

@@ -11,9 +11,7 @@ REVIEW_FROM = Decimal("1000.00")
 FIRST_ORDER_FREE_UP_TO = Decimal("250.00")
 RISK_FREE_UP_TO = 0.8
 
-DISPOSABLE_MAIL = frozenset(
-    {"mailinator.com", "guerrillamail.com", "10minutemail.com", "yopmail.com", "trashmail.com"}
-)
+DISPOSABLE_MAIL = frozenset({"mailinator.com", "guerrillamail.com", "10minutemail.com", "yopmail.com", "trashmail.com"})
 
 
 class Ruling(StrEnum):
@@ -72,9 +70,7 @@ def judge(facts: Facts, *, review_everything: bool = False) -> Verdict:
     parts = risk_parts(facts)
     score = round(min(1.0, sum(weight for _, weight in parts)), 2)
     if facts.forbidden:
-        blocked = tuple(
-            Reason("forbidden_goods", f"{sku} may not be sold: {why}") for sku, why in facts.forbidden
-        )
+        blocked = tuple(Reason("forbidden_goods", f"{sku} may not be sold: {why}") for sku, why in facts.forbidden)
         return Verdict(Ruling.BLOCK, score, blocked)
 
     reasons = []
@@ -84,9 +80,7 @@ def judge(facts: Facts, *, review_everything: bool = False) -> Verdict:
         told = ", ".join(text for text, _ in parts)
         reasons.append(Reason("high_risk", f"Risk {score:.2f}: {told}"))
     if facts.is_first_order and facts.amount > FIRST_ORDER_FREE_UP_TO:
-        reasons.append(
-            Reason("first_order", f"First order, over {FIRST_ORDER_FREE_UP_TO:,} {facts.currency}")
-        )
+        reasons.append(Reason("first_order", f"First order, over {FIRST_ORDER_FREE_UP_TO:,} {facts.currency}"))
     if review_everything and not reasons:
         reasons.append(Reason("every_order", "Every order is reviewed"))
     return Verdict(Ruling.REVIEW if reasons else Ruling.PASS, score, tuple(reasons))

@@ -37,6 +37,7 @@ from orders.roles import permission
 from orders.states import Action, Status, may, next_status
 
 MOST_LINES = 1_000
+_LONGEST_ADDRESS_PART = {"country": 2, "line1": 200, "line2": 200, "city": 100, "region": 100, "postal_code": 20}
 MOST_MINOR = 10**15  # well inside a bigint, and more than anybody's order
 
 
@@ -171,9 +172,7 @@ def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
             _write_event(order, "place", actor=actor, at=at, source=new.source, reference=new.reference)
             _tell_engine(order, "start", at=at)
     except IntegrityError:
-        sent_before = (
-            new.reference and Order.objects.filter(source=new.source, reference=new.reference).first()
-        )
+        sent_before = new.reference and Order.objects.filter(source=new.source, reference=new.reference).first()
         if sent_before:
             raise DuplicateReference(sent_before) from None
         raise
@@ -191,10 +190,7 @@ def _refuse_bad_input(new: NewOrder) -> None:
         "reference": (new.reference, 80),
         "customer_name": (new.customer_name, 200),
         "customer_email": (new.customer_email, 254),
-        **{
-            f"address.{name}": (value, Order._meta.get_field(f"address_{name}").max_length or 0)
-            for name, value in asdict(new.address).items()
-        },
+        **{f"address.{name}": (value, _LONGEST_ADDRESS_PART[name]) for name, value in asdict(new.address).items()},
     }
     for name, (value, most) in texts.items():
         if wrong := _wrong_with_text(value, most):
@@ -328,9 +324,7 @@ def _facts(order: Order) -> policy.Facts:
         most_of_one_product=max(line.quantity for line in lines),
         has_street=bool(order.address_line1),
         forbidden=tuple(
-            (line.product.sku, line.product.forbidden_reason)
-            for line in lines
-            if line.product.forbidden_reason
+            (line.product.sku, line.product.forbidden_reason) for line in lines if line.product.forbidden_reason
         ),
     )
 
@@ -342,9 +336,7 @@ def settle_review(*, order_id: uuid.UUID, at: datetime) -> Standing:
         review = _open_review(order)
         if review and review.due_at <= at:
             _close_review(order, Decision.EXPIRED, actor=SYSTEM, at=at)
-            _transition(
-                order, Action.EXPIRE, actor=SYSTEM, at=at, outcome="Nobody decided before the deadline."
-            )
+            _transition(order, Action.EXPIRE, actor=SYSTEM, at=at, outcome="Nobody decided before the deadline.")
         return _standing(order)
 
 
@@ -367,27 +359,18 @@ def reject(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> O
     return _decide(order_id, Action.REJECT, Decision.REJECTED, actor=actor, at=at, note=reason)
 
 
-def _decide(
-    order_id: uuid.UUID, action: Action, decision: Decision, *, actor: Actor, at: datetime, note: str
-) -> Order:
+def _decide(order_id: uuid.UUID, action: Action, decision: Decision, *, actor: Actor, at: datetime, note: str) -> Order:
     _authorise(actor, action)
     note = note.strip()
     with transaction.atomic():
         order = _lock(order_id)
         if not may(order.status_now, action):
-            last = (
-                order.reviews.select_related("decided_by")
-                .exclude(decision="")
-                .order_by("-decided_at")
-                .first()
-            )
+            last = order.reviews.select_related("decided_by").exclude(decision="").order_by("-decided_at").first()
             if last:
                 raise AlreadyDecided(order, last)
             raise ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.", order)
         if action == Action.REJECT and not note:
-            raise ActionRefused(
-                "Give a reason: the customer and your colleagues will want to know why.", order
-            )
+            raise ActionRefused("Give a reason: the customer and your colleagues will want to know why.", order)
         if wrong := _wrong_with_note(note):
             raise ActionRefused(f"The reason {wrong}.", order)
         _close_review(order, decision, actor=actor, at=at, note=note)
@@ -411,9 +394,7 @@ def cancel(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> O
     with transaction.atomic():
         order = _lock(order_id)
         if not may(order.status_now, Action.CANCEL):
-            raise ActionRefused(
-                f"An order that is {words(order.status_now)} can no longer be cancelled.", order
-            )
+            raise ActionRefused(f"An order that is {words(order.status_now)} can no longer be cancelled.", order)
         if wrong := _wrong_with_note(reason):
             raise ActionRefused(f"The reason {wrong}.", order)
         _close_review(order, Decision.CANCELLED, actor=actor, at=at, note=reason)
@@ -439,8 +420,7 @@ def reserve_stock(*, order_id: uuid.UUID, at: datetime) -> Status:
         short = [product for product in products if product.stock < wanted[product.pk]]
         if short:
             outcome = "Not enough in stock: " + ", ".join(
-                f"{product.sku} (wanted {wanted[product.pk]}, there are {product.stock})"
-                for product in short[:5]
+                f"{product.sku} (wanted {wanted[product.pk]}, there are {product.stock})" for product in short[:5]
             )
             _transition(order, Action.FAIL, actor=SYSTEM, at=at, outcome=outcome[:500])
             return order.status_now
@@ -483,9 +463,7 @@ def begin_charge(*, order_id: uuid.UUID, at: datetime) -> MoneyMove:
             },
         )
         if created:
-            _note_event(
-                order, "charge_requested", at=at, amount_minor=payment.amount_minor, currency=order.currency
-            )
+            _note_event(order, "charge_requested", at=at, amount_minor=payment.amount_minor, currency=order.currency)
         return MoneyMove(order.status_now, payment.idempotency_key, payment.amount_minor, payment.currency)
 
 
@@ -507,9 +485,7 @@ def record_charge(*, order_id: uuid.UUID, reference: str, declined: str, at: dat
         if not settled:
             return order.status_now
         if declined and may(order.status_now, Action.FAIL):
-            _transition(
-                order, Action.FAIL, actor=SYSTEM, at=at, outcome=f"The payment was declined: {declined}"[:500]
-            )
+            _transition(order, Action.FAIL, actor=SYSTEM, at=at, outcome=f"The payment was declined: {declined}"[:500])
         elif may(order.status_now, Action.CHARGE) and not declined:
             _transition(
                 order,
@@ -521,30 +497,38 @@ def record_charge(*, order_id: uuid.UUID, reference: str, declined: str, at: dat
                 reference=reference,
             )
         else:
-            _note_event(
-                order, "charge_declined" if declined else "charge_arrived", at=at, reference=reference
-            )
-        return order.status_now
-
-
-def prepare_package(*, order_id: uuid.UUID, at: datetime) -> Status:
-    """Open the shipment."""
-    with transaction.atomic():
-        order = _lock(order_id)
-        if may(order.status_now, Action.PREPARE):
-            Shipment.objects.create(order=order, idempotency_key=f"order-{order.id}:dispatch", created_at=at)
-            _transition(order, Action.PREPARE, actor=SYSTEM, at=at)
+            _note_event(order, "charge_declined" if declined else "charge_arrived", at=at, reference=reference)
         return order.status_now
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """What the carrier is told."""
+    """What the warehouse or the carrier is asked for; without a key there is nothing to ask."""
 
     status: Status
     key: str = ""
     recipient: str = ""
     address: dict[str, str] = field(default_factory=dict)
+
+
+def begin_package(*, order_id: uuid.UUID, at: datetime) -> Parcel:
+    """Open the shipment, with its idempotency key, before anybody calls the warehouse."""
+    with transaction.atomic():
+        order = _lock(order_id)
+        if may(order.status_now, Action.PREPARE):
+            Shipment.objects.create(order=order, idempotency_key=f"order-{order.id}:dispatch", created_at=at)
+            _transition(order, Action.PREPARE, actor=SYSTEM, at=at)
+        waits = Shipment.objects.filter(order=order, status=Shipment.State.PREPARING).exists()
+        return Parcel(order.status_now, f"order-{order.id}:package" if waits else "")
+
+
+def record_package(*, order_id: uuid.UUID, at: datetime) -> Status:
+    """The package stands ready for the carrier."""
+    with transaction.atomic():
+        order = _lock(order_id)
+        if Shipment.objects.filter(order=order, status=Shipment.State.PREPARING).update(status=Shipment.State.PREPARED):
+            _note_event(order, "package_ready", at=at)
+        return order.status_now
 
 
 def begin_dispatch(*, order_id: uuid.UUID, at: datetime) -> Parcel:
@@ -607,19 +591,20 @@ def fail_order(*, order_id: uuid.UUID, reason: str, at: datetime) -> Status:
         return order.status_now
 
 
-def release_stock(*, order_id: uuid.UUID, at: datetime) -> None:
+def release_stock(*, order_id: uuid.UUID, at: datetime) -> Status:
     """Give back exactly what the order holds."""
     with transaction.atomic():
         order = _lock(order_id)
         held = list(order.reservations.filter(state=Reservation.State.HELD).order_by("product_id"))
         if not held:
-            return
+            return order.status_now
         for reservation in held:
             Product.objects.filter(pk=reservation.product_id).update(stock=F("stock") + reservation.quantity)
         order.reservations.filter(pk__in=[reservation.pk for reservation in held]).update(
             state=Reservation.State.RELEASED
         )
         _note_event(order, "release", at=at, units=sum(reservation.quantity for reservation in held))
+        return order.status_now
 
 
 def begin_refund(*, order_id: uuid.UUID, at: datetime) -> MoneyMove:
@@ -656,20 +641,16 @@ def begin_refund(*, order_id: uuid.UUID, at: datetime) -> MoneyMove:
         )
 
 
-def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> None:
+def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> Status:
     """Record the refund; an empty `reference` says that the provider had never charged."""
     with transaction.atomic():
         order = _lock(order_id)
         refund = order.payments.filter(kind=Payment.Kind.REFUND, status=Payment.State.PROCESSING)
         if reference:
-            refunded = refund.update(
-                status=Payment.State.SUCCEEDED, provider_reference=reference, settled_at=at
-            )
+            refunded = refund.update(status=Payment.State.SUCCEEDED, provider_reference=reference, settled_at=at)
             charge_is = Payment.State.SUCCEEDED
         else:
-            refunded = refund.update(
-                status=Payment.State.CANCELLED, error="Nothing had been charged.", settled_at=at
-            )
+            refunded = refund.update(status=Payment.State.CANCELLED, error="Nothing had been charged.", settled_at=at)
             charge_is = Payment.State.CANCELLED
         order.payments.filter(kind=Payment.Kind.CHARGE, status=Payment.State.PROCESSING).update(
             status=charge_is, settled_at=at
@@ -683,9 +664,10 @@ def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> None:
                 currency=order.currency,
                 reference=reference,
             )
+        return order.status_now
 
 
-def recall_package(*, order_id: uuid.UUID, at: datetime) -> None:
+def recall_package(*, order_id: uuid.UUID, at: datetime) -> Status:
     """Take back a package that the carrier has not got."""
     with transaction.atomic():
         order = _lock(order_id)
@@ -696,6 +678,7 @@ def recall_package(*, order_id: uuid.UUID, at: datetime) -> None:
         )
         if recalled:
             _note_event(order, "recall", at=at)
+        return order.status_now
 
 
 def finish_undo(*, order_id: uuid.UUID, at: datetime) -> Status:
@@ -709,9 +692,7 @@ def finish_undo(*, order_id: uuid.UUID, at: datetime) -> Status:
 # The outbox and the workers' life signs
 
 
-def deliver_outbox(
-    *, deliver: Callable[[Sequence[Outbox]], Sequence[str]], at: datetime, most: int = 50
-) -> int:
+def deliver_outbox(*, deliver: Callable[[Sequence[Outbox]], Sequence[str]], at: datetime, most: int = 50) -> int:
     """Hand undelivered messages to `deliver`, each order's in their order, and mark those that arrived.
 
     Rows stay locked while `deliver` runs, so many relays can work side by side and a killed one leaves its
@@ -816,9 +797,7 @@ def _open_review(order: Order) -> Review | None:
 
 
 def _close_review(order: Order, decision: Decision, *, actor: Actor, at: datetime, note: str = "") -> None:
-    order.reviews.filter(decision="").update(
-        decision=decision, decided_by=actor.user, decided_at=at, note=note
-    )
+    order.reviews.filter(decision="").update(decision=decision, decided_by=actor.user, decided_at=at, note=note)
 
 
 def _transition(

@@ -125,5 +125,10 @@ def next_status(status: Status, action: Action) -> Status:
         raise IllegalTransition(status, action) from None
 
 
+def on_main_road(status: Status) -> bool:
+    """Whether the order is still on its way to `completed`, or has arrived."""
+    return status in MAIN_ROAD
+
+
 def may(status: Status, action: Action) -> bool:
     return (status, action) in TRANSITIONS

@@ -1,0 +1,48 @@
+"""The calls to the outside world: async, bounded, never touching the database."""
+
+from temporalio import activity
+
+from temporal_workers import contracts
+from temporal_workers.activities.database import stub_name
+from temporal_workers.contracts import (
+    ChargePayment,
+    ChargeResult,
+    DispatchParcel,
+    DispatchResult,
+    PackageResult,
+    PreparePackage,
+    RefundPayment,
+    RefundResult,
+)
+from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider
+
+
+class PaymentCalls:
+    def __init__(self, provider: PaymentProvider) -> None:
+        self._provider = provider
+
+    @activity.defn(name=stub_name(contracts.charge_payment))
+    async def charge_payment(self, charge: ChargePayment) -> ChargeResult:
+        answer = await self._provider.charge(key=charge.key, amount_minor=charge.amount_minor, currency=charge.currency)
+        return ChargeResult(answer.reference, answer.declined)
+
+    @activity.defn(name=stub_name(contracts.refund_payment))
+    async def refund_payment(self, refund: RefundPayment) -> RefundResult:
+        reference = await self._provider.refund(
+            key=refund.key, of_charge=refund.of_charge, amount_minor=refund.amount_minor, currency=refund.currency
+        )
+        return RefundResult(reference)
+
+
+class CarrierCalls:
+    def __init__(self, provider: CarrierProvider) -> None:
+        self._provider = provider
+
+    @activity.defn(name=stub_name(contracts.prepare_package))
+    async def prepare_package(self, package: PreparePackage) -> PackageResult:
+        return PackageResult(await self._provider.prepare(key=package.key))
+
+    @activity.defn(name=stub_name(contracts.dispatch_parcel))
+    async def dispatch_parcel(self, parcel: DispatchParcel) -> DispatchResult:
+        booking = await self._provider.dispatch(key=parcel.key, recipient=parcel.recipient, address=parcel.address)
+        return DispatchResult(booking.carrier, booking.tracking_number)

@@ -1,0 +1,300 @@
+"""The only wire format: names, ids, payloads, and a typed stub for each activity.
+
+Imports nothing but the standard library, temporalio and `orders.states`, so that workflows may import it.
+Payloads carry ids and amounts, never rows. A field may be added with a default; none may be taken away while
+an order that was started with it is still running.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from temporalio import activity
+
+from orders.states import Status
+
+ORDER_WORKFLOW = "order"
+SHIPPING_WORKFLOW = "shipping"
+
+STATE_QUERY = "state"
+SIGNALS = ("approve", "reject", "cancel")
+
+
+def order_workflow_id(order_id: UUID) -> str:
+    return f"order-{order_id}"
+
+
+def shipping_workflow_id(order_id: UUID) -> str:
+    return f"shipping-{order_id}"
+
+
+# Workflows
+
+
+@dataclass(frozen=True)
+class OrderInput:
+    order_id: UUID
+    shipping_queue: str = "shipping"
+
+
+@dataclass(frozen=True)
+class OrderResult:
+    status: Status
+
+
+@dataclass(frozen=True)
+class ShippingInput:
+    order_id: UUID
+
+
+@dataclass(frozen=True)
+class ShippingResult:
+    status: Status
+
+
+@dataclass(frozen=True)
+class News:
+    """A signal's payload: something was done to the order's row. The row says what it amounts to."""
+
+    actor: str = ""
+
+
+@dataclass(frozen=True)
+class OrderState:
+    """The answer to the state query. `to_undo` names what would be undone, first entry first."""
+
+    status: Status
+    due_at: datetime | None = None
+    to_undo: list[str] = field(default_factory=list)
+
+
+# Activities that write the database
+
+
+@dataclass(frozen=True)
+class OrderStep:
+    order_id: UUID
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The status in which the step left the order."""
+
+    status: Status
+
+
+@dataclass(frozen=True)
+class SettleReview:
+    order_id: UUID
+    at: datetime  # the workflow's clock, which the deadline is held against
+
+
+@dataclass(frozen=True)
+class StandingResult:
+    status: Status
+    due_at: datetime | None = None  # set while a review is open
+
+
+@dataclass(frozen=True)
+class MoneyResult:
+    """Money to move, under a key that is stored; without a key there is none."""
+
+    status: Status
+    key: str = ""
+    amount_minor: int = 0
+    currency: str = ""
+    of_charge: str = ""
+
+
+@dataclass(frozen=True)
+class RecordCharge:
+    order_id: UUID
+    reference: str
+    declined: str = ""
+
+
+@dataclass(frozen=True)
+class RecordRefund:
+    order_id: UUID
+    reference: str  # empty: there had been no charge
+
+
+@dataclass(frozen=True)
+class ParcelResult:
+    status: Status
+    key: str = ""
+    recipient: str = ""
+    address: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordDispatch:
+    order_id: UUID
+    carrier: str
+    tracking_number: str
+
+
+@dataclass(frozen=True)
+class FailOrder:
+    order_id: UUID
+    reason: str
+
+
+# Activities that call the outside
+
+
+@dataclass(frozen=True)
+class ChargePayment:
+    key: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True)
+class ChargeResult:
+    reference: str
+    declined: str = ""  # the provider's reason; final
+
+
+@dataclass(frozen=True)
+class RefundPayment:
+    key: str
+    of_charge: str  # the key of the charge
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True)
+class RefundResult:
+    reference: str  # empty: the provider knows no such charge
+
+
+@dataclass(frozen=True)
+class PreparePackage:
+    key: str
+
+
+@dataclass(frozen=True)
+class PackageResult:
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class DispatchParcel:
+    key: str
+    recipient: str
+    address: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DispatchResult:
+    carrier: str
+    tracking_number: str
+
+
+# The stubs. Workflows call them; `temporal_workers.activities` implements each once, under the same name.
+
+
+@activity.defn
+def receive_order(step: OrderStep) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def validate_order(step: OrderStep) -> StandingResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def settle_review(settle: SettleReview) -> StandingResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def reserve_stock(step: OrderStep) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def begin_charge(step: OrderStep) -> MoneyResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def charge_payment(charge: ChargePayment) -> ChargeResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def record_charge(record: RecordCharge) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def begin_package(step: OrderStep) -> ParcelResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def prepare_package(package: PreparePackage) -> PackageResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def record_package(step: OrderStep) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def begin_dispatch(step: OrderStep) -> ParcelResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def dispatch_parcel(parcel: DispatchParcel) -> DispatchResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def record_dispatch(record: RecordDispatch) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def complete_order(step: OrderStep) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def fail_order(fail: FailOrder) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def release_stock(step: OrderStep) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def begin_refund(step: OrderStep) -> MoneyResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def refund_payment(refund: RefundPayment) -> RefundResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def record_refund(record: RecordRefund) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def recall_package(step: OrderStep) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def finish_undo(step: OrderStep) -> StepResult:
+    raise NotImplementedError

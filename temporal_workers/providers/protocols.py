@@ -1,0 +1,57 @@
+"""What we ask of a bank and of a carrier. A setting chooses who answers.
+
+Every call carries an idempotency key: the same key again is the same effect and the same answer.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ProviderUnavailable(Exception):
+    """The provider gave no answer; whether it acted is unknown. The same key may be tried again."""
+
+
+@dataclass(frozen=True)
+class ChargeAnswer:
+    reference: str
+    declined: str = ""  # why; a decline is final
+
+
+@dataclass(frozen=True)
+class Booking:
+    carrier: str
+    tracking_number: str
+
+
+class PaymentProvider(Protocol):
+    async def charge(self, *, key: str, amount_minor: int, currency: str) -> ChargeAnswer:
+        """Take `amount_minor` minor units of `currency` from the customer.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+    async def refund(self, *, key: str, of_charge: str, amount_minor: int, currency: str) -> str:
+        """Give back what the charge with the key `of_charge` took; answer the refund's reference.
+
+        An empty answer says that there is no such charge, and that there will be none under that key.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+
+class CarrierProvider(Protocol):
+    async def prepare(self, *, key: str) -> str:
+        """Have the package made ready; answer the warehouse's note.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+    async def dispatch(self, *, key: str, recipient: str, address: dict[str, str]) -> Booking:
+        """Hand the package to the carrier.
+
+        Raises ProviderUnavailable.
+        """
+        ...

@@ -1,0 +1,141 @@
+"""The relay: takes what services left in the outbox to Temporal.
+
+Woken by LISTEN, and looking by itself now and then. Many relays may run: rows are locked while they are
+delivered. Delivering twice does no harm: an order's workflow is started once, and a signal is only news.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from orders import services
+from orders.models import Outbox
+from temporal_workers.client import CALL_TIMEOUT, is_away
+from temporal_workers.contracts import ORDER_WORKFLOW, News, OrderInput, order_workflow_id
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "orders_outbox"
+LOOK_EVERY = 5.0  # seconds, should a notification be missed
+PAUSE_AFTER_TROUBLE = 1.0  # seconds
+
+
+class TemporalAway(Exception):
+    """Temporal cannot be reached: nothing was delivered, all of it stays in the outbox."""
+
+
+class Relay:
+    """Runs in a thread of its own, with its own database connection; calls to Temporal run in `loop`."""
+
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; what is being delivered is finished first."""
+        self._stop.set()
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        away_since: datetime | None = None
+        while not self._stop.is_set():
+            try:
+                self._listen_and_deliver()
+            except TemporalAway as trouble:
+                if away_since is None:
+                    away_since = datetime.now(UTC)
+                    logger.warning("Temporal is away, the outbox waits: %s", trouble)
+                self._stop.wait(PAUSE_AFTER_TROUBLE)
+            except (OperationalError, InterfaceError, psycopg.Error) as trouble:
+                logger.warning("The relay has lost the database and tries again: %s", str(trouble).strip())
+                self._stop.wait(PAUSE_AFTER_TROUBLE)
+            else:
+                away_since = None
+            finally:
+                close_old_connections()
+        connection.close()
+
+    def _listen_and_deliver(self) -> None:
+        """Deliver, wait for a notification, deliver …, until told to stop or something breaks."""
+        with psycopg.connect(**_listening(), autocommit=True) as listener:
+            listener.execute(f"LISTEN {CHANNEL}")
+            while not self._stop.is_set():
+                while services.deliver_outbox(deliver=self._deliver, at=datetime.now(UTC)):
+                    if self._stop.is_set():
+                        return
+                self._wait(listener)
+
+    def _wait(self, listener: psycopg.Connection[Any]) -> None:
+        for _ in range(int(LOOK_EVERY / 0.5)):
+            if any(True for _ in listener.notifies(timeout=0.5, stop_after=1)) or self._stop.is_set():
+                return
+
+    def _deliver(self, messages: Sequence[Outbox]) -> list[str]:
+        delivery = asyncio.run_coroutine_threadsafe(self._deliver_all(messages), self._loop)
+        return delivery.result(timeout=30)
+
+    async def _deliver_all(self, messages: Sequence[Outbox]) -> list[str]:
+        return await asyncio.gather(*(self._deliver_one(message) for message in messages))
+
+    async def _deliver_one(self, message: Outbox) -> str:
+        """Deliver one message; answer with what Temporal has against it, if anything.
+
+        A signal starts the workflow too, should Temporal have lost it. One that has ended needs no news.
+
+        Raises TemporalAway.
+        """
+        signal: dict[str, Any] = (
+            {}
+            if message.message == "start"
+            else {"start_signal": message.message, "start_signal_args": [_news(message)]}
+        )
+        try:
+            async with asyncio.timeout(5):
+                await self._client.start_workflow(
+                    ORDER_WORKFLOW,
+                    OrderInput(message.order_id, settings.TEMPORAL_SHIPPING_QUEUE),
+                    id=order_workflow_id(message.order_id),
+                    task_queue=settings.TEMPORAL_ORDERS_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    rpc_timeout=CALL_TIMEOUT,
+                    **signal,
+                )
+        except WorkflowAlreadyStartedError:
+            pass
+        except Exception as error:
+            if is_away(error):
+                raise TemporalAway(str(error) or type(error).__name__) from error
+            logger.exception("Temporal refuses %s for order %s", message.message, message.order_id)
+            return f"{type(error).__name__}: {error}"
+        logger.info("Told Temporal: %s order %s", message.message, message.order_id)
+        return ""
+
+
+def _news(message: Outbox) -> News:
+    return News(actor=message.payload.get("actor", ""))
+
+
+def _listening() -> dict[str, Any]:
+    """Parameters of a connection beside Django's own, which may not sit in LISTEN."""
+    return {
+        name: value
+        for name, value in connection.get_connection_params().items()
+        if name in {"dbname", "user", "password", "host", "port", "sslmode", "sslrootcert", "connect_timeout"}
+    }

@@ -1,0 +1,154 @@
+"""The worker process: the queues it serves, the relay, the life sign; how it starts, drains and stops."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from django.conf import settings
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from temporal_workers.activities import orders as order_steps
+from temporal_workers.activities import shipping as shipping_steps
+from temporal_workers.activities.database import is_activity
+from temporal_workers.activities.outside import CarrierCalls, PaymentCalls
+from temporal_workers.client import connect
+from temporal_workers.heartbeat import Heartbeat
+from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
+from temporal_workers.relay import Relay
+from temporal_workers.workflows.order import OrderWorkflow
+from temporal_workers.workflows.shipping import ShippingWorkflow
+
+logger = logging.getLogger(__name__)
+
+ROLES = ("orders", "shipping")
+CONNECT_AGAIN = 1.0  # seconds
+
+
+def queue_of(role: str) -> str:
+    return {"orders": settings.TEMPORAL_ORDERS_QUEUE, "shipping": settings.TEMPORAL_SHIPPING_QUEUE}[role]
+
+
+def make_worker(client: Client, role: str, *, ledger: Ledger, threads: ThreadPoolExecutor) -> Worker:
+    """One role's worker on its queue. `threads` runs the database steps: its size is the connection budget."""
+    workflows, activities = _orders(ledger) if role == "orders" else _shipping(ledger)
+    return Worker(
+        client,
+        task_queue=queue_of(role),
+        workflows=workflows,
+        activities=activities,
+        activity_executor=threads,
+        max_concurrent_local_activities=settings.WORKER_DATABASE_THREADS,
+        max_concurrent_activities=settings.WORKER_PROVIDER_CALLS,
+        max_concurrent_workflow_tasks=settings.WORKER_WORKFLOW_TASKS,
+        # A worker killed hard holds up its orders' signals for this long.
+        sticky_queue_schedule_to_start_timeout=settings.WORKER_STICKY_TIMEOUT,
+        graceful_shutdown_timeout=settings.WORKER_DRAIN_TIMEOUT,
+    )
+
+
+def _orders(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
+    return [OrderWorkflow], implementations(order_steps, PaymentCalls(SimulatedBank(ledger, _temper())))
+
+
+def _shipping(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
+    return [ShippingWorkflow], implementations(shipping_steps, CarrierCalls(SimulatedCarrier(ledger, _temper())))
+
+
+def implementations(*homes: object) -> list[Callable[..., Any]]:
+    """Every activity that the modules and objects given implement, so that none is named in a second list."""
+    members = (getattr(home, name) for home in homes for name in dir(home))
+    return [member for member in members if is_activity(member)]
+
+
+def _temper() -> Temper:
+    return Temper(
+        seconds=settings.SIMULATOR_SECONDS,
+        decline_rate=settings.SIMULATOR_DECLINE_RATE,
+        error_rate=settings.SIMULATOR_ERROR_RATE,
+        lost_answer_rate=settings.SIMULATOR_LOST_ANSWER_RATE,
+    )
+
+
+async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
+    """Serve the roles' queues until `stop` is set, then drain. Waits for Temporal as long as it is away."""
+    relay_client = await connect(lazy=True)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_beating(Heartbeat(relay_client, [queue_of(role) for role in roles])))
+        await stack.enter_async_context(_relaying(relay_client))
+        client = await _connected(stop)
+        if client is None:
+            return
+        ledger = await stack.enter_async_context(Ledger(settings.SIMULATOR_DATABASE_URL))
+        threads = stack.enter_context(_threads())
+        for role in roles:
+            await stack.enter_async_context(make_worker(client, role, ledger=ledger, threads=threads))
+            logger.info("Serving queue %s", queue_of(role))
+        await stop.wait()
+        logger.info("Draining")
+
+
+def _threads() -> ThreadPoolExecutor:
+    # The SDK wants as many workers as ordinary activities; threads are only made as database steps need them.
+    most = max(settings.WORKER_DATABASE_THREADS, settings.WORKER_PROVIDER_CALLS)
+    return ThreadPoolExecutor(most, thread_name_prefix="database")
+
+
+async def _connected(stop: asyncio.Event) -> Client | None:
+    """Connect, trying again until Temporal is there; None where `stop` came first."""
+    told = False
+    while not stop.is_set():
+        try:
+            return await connect(lazy=False)
+        except RuntimeError as trouble:
+            if not told:
+                logger.warning("Temporal is away, waiting for it: %s", trouble)
+                told = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), CONNECT_AGAIN)
+    return None
+
+
+@asynccontextmanager
+async def _beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
+    beating = asyncio.create_task(heartbeat.beat(), name="heartbeat")
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+
+
+@asynccontextmanager
+async def _relaying(client: Client) -> AsyncIterator[None]:
+    relay = Relay(client, asyncio.get_running_loop())
+    relay.start()
+    try:
+        yield
+    finally:
+        relay.stop()
+        # The thread may be waiting for this loop to deliver.
+        await asyncio.to_thread(relay.join, 10)
+
+
+def stop_on_signals(stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+    """First SIGTERM or SIGINT drains, the second stops at once.
+
+    Plain signal handlers: the loop's own may not run while it is busy.
+    """
+    asked = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if asked.is_set():
+            raise SystemExit(128 + number)
+        asked.set()
+        loop.call_soon_threadsafe(stop.set)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)

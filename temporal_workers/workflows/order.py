@@ -1,0 +1,201 @@
+"""The order's workflow. Imports the standard library, temporalio, contracts and states; no Django."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from orders.states import UNDOING, Status
+    from temporal_workers import contracts
+    from temporal_workers.contracts import (
+        ChargePayment,
+        FailOrder,
+        News,
+        OrderInput,
+        OrderResult,
+        OrderState,
+        OrderStep,
+        RecordCharge,
+        RecordRefund,
+        RefundPayment,
+        SettleReview,
+        ShippingInput,
+        ShippingResult,
+    )
+    from temporal_workers.workflows.shipping import ShippingWorkflow
+    from temporal_workers.workflows.steps import DATABASE, OUTSIDE, UNTIL_DONE, LeftMainRoad, stay_on_main_road
+
+
+@dataclass(frozen=True)
+class Compensation:
+    """What undoes a step. It is registered before the step runs, and does nothing where there is nothing to undo."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+@workflow.defn(name=contracts.ORDER_WORKFLOW)
+class OrderWorkflow:
+    """The life of an order: received, validated, reviewed by a person where the policy asks for one, then stock
+    reserved, card charged, package shipped by a child workflow on a queue of its own, completed.
+
+    The order's row decides; this workflow drives. Every step answers with the row's status. Where that has left the
+    main road (rejected, expired, cancelled, failed), what was done is undone, last step first.
+    """
+
+    @workflow.init
+    def __init__(self, order: OrderInput) -> None:
+        self._order = order
+        self._step = OrderStep(order.order_id)
+        self._status = Status.PLACED
+        self._due_at: datetime | None = None
+        self._news = False
+        self._compensations: list[Compensation] = []
+
+    @workflow.run
+    async def run(self, order: OrderInput) -> OrderResult:
+        try:
+            await self._receive()
+            await self._validate()
+            await self._await_decision()
+            await self._reserve_stock()
+            await self._charge()
+            await self._ship()
+            await self._complete()
+        except LeftMainRoad:
+            await self._undo()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return OrderResult(self._status)
+
+    # News. The row has been changed already, or obeys the same rules when it is asked: see `_await_decision`.
+
+    @workflow.signal
+    def approve(self, news: News) -> None:
+        self._news = True
+
+    @workflow.signal
+    def reject(self, news: News) -> None:
+        self._news = True
+
+    @workflow.signal
+    def cancel(self, news: News) -> None:
+        self._news = True
+
+    @workflow.query
+    def state(self) -> OrderState:
+        to_undo = [compensation.name for compensation in reversed(self._compensations)]
+        return OrderState(self._status, self._due_at, to_undo)
+
+    # The steps
+
+    async def _receive(self) -> None:
+        received = await workflow.execute_local_activity(contracts.receive_order, self._step, **DATABASE)
+        self._go_on(received.status)
+
+    async def _validate(self) -> None:
+        standing = await workflow.execute_local_activity(contracts.validate_order, self._step, **DATABASE)
+        self._due_at = standing.due_at
+        self._go_on(standing.status)
+
+    async def _await_decision(self) -> None:
+        """Wait for news or the deadline, then ask the row, until it is no longer in review."""
+        while self._status == Status.IN_REVIEW:
+            await self._news_or_deadline()
+            settle = SettleReview(self._order.order_id, workflow.now())
+            standing = await workflow.execute_local_activity(contracts.settle_review, settle, **DATABASE)
+            self._due_at = standing.due_at
+            self._go_on(standing.status)
+
+    async def _news_or_deadline(self) -> None:
+        left = (self._due_at - workflow.now()).total_seconds() if self._due_at else None
+        with suppress(TimeoutError):  # The row says whether anybody was faster.
+            await workflow.wait_condition(lambda: self._news, timeout=None if left is None else max(left, 0.01))
+        self._news = False
+
+    async def _reserve_stock(self) -> None:
+        self._compensations.append(Compensation("release stock", self._release_stock))
+        reserved = await workflow.execute_local_activity(contracts.reserve_stock, self._step, **DATABASE)
+        self._go_on(reserved.status)
+
+    async def _charge(self) -> None:
+        self._compensations.append(Compensation("refund payment", self._refund))
+        money = await workflow.execute_local_activity(contracts.begin_charge, self._step, **DATABASE)
+        self._go_on(money.status)
+        if not money.key:
+            return
+        try:
+            charge = await workflow.execute_activity(
+                contracts.charge_payment, ChargePayment(money.key, money.amount_minor, money.currency), **OUTSIDE
+            )
+        except ActivityError as error:
+            await self._fail(f"The payment could not be made: {_words(error)}")
+            return
+        record = RecordCharge(self._order.order_id, charge.reference, charge.declined)
+        charged = await workflow.execute_local_activity(contracts.record_charge, record, **DATABASE)
+        self._go_on(charged.status)
+
+    async def _ship(self) -> None:
+        self._compensations.append(Compensation("recall package", self._recall_package))
+        shipped: ShippingResult = await workflow.execute_child_workflow(
+            ShippingWorkflow.run,
+            ShippingInput(self._order.order_id),
+            id=contracts.shipping_workflow_id(self._order.order_id),
+            task_queue=self._order.shipping_queue,
+        )
+        self._go_on(shipped.status)
+
+    async def _complete(self) -> None:
+        completed = await workflow.execute_local_activity(contracts.complete_order, self._step, **DATABASE)
+        self._go_on(completed.status)
+
+    def _go_on(self, status: Status) -> None:
+        self._status = status
+        stay_on_main_road(status)
+
+    async def _fail(self, reason: str) -> None:
+        failed = await workflow.execute_local_activity(
+            contracts.fail_order, FailOrder(self._order.order_id, reason), **DATABASE
+        )
+        self._go_on(failed.status)
+
+    # Undoing
+
+    async def _undo(self) -> None:
+        """Unwind the stack, last step first. An order that ended with nothing done has an empty one."""
+        while self._compensations and self._status in UNDOING:
+            await self._compensations[-1].run()
+            self._compensations.pop()
+        self._compensations.clear()
+        if self._status in UNDOING:
+            done = await workflow.execute_local_activity(contracts.finish_undo, self._step, **DATABASE)
+            self._status = done.status
+
+    async def _release_stock(self) -> None:
+        await workflow.execute_local_activity(contracts.release_stock, self._step, **DATABASE)
+
+    async def _refund(self) -> None:
+        money = await workflow.execute_local_activity(contracts.begin_refund, self._step, **DATABASE)
+        if not money.key:
+            return
+        refunded = await workflow.execute_activity(
+            contracts.refund_payment,
+            RefundPayment(money.key, money.of_charge, money.amount_minor, money.currency),
+            **UNTIL_DONE,
+        )
+        record = RecordRefund(self._order.order_id, refunded.reference)
+        await workflow.execute_local_activity(contracts.record_refund, record, **DATABASE)
+
+    async def _recall_package(self) -> None:
+        await workflow.execute_local_activity(contracts.recall_package, self._step, **DATABASE)
+
+
+def _words(error: FailureError) -> str:
+    """The innermost cause, as the provider put it."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return cause.message if isinstance(cause, ApplicationError) else str(cause)

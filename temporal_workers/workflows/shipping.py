@@ -1,0 +1,58 @@
+"""The shipping workflow, child of an order's. Imports the standard library, temporalio and contracts; no Django."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from orders.states import Status
+    from temporal_workers import contracts
+    from temporal_workers.contracts import (
+        DispatchParcel,
+        OrderStep,
+        PreparePackage,
+        RecordDispatch,
+        ShippingInput,
+        ShippingResult,
+    )
+    from temporal_workers.workflows.steps import DATABASE, UNTIL_DONE, LeftMainRoad, stay_on_main_road
+
+
+@workflow.defn(name=contracts.SHIPPING_WORKFLOW)
+class ShippingWorkflow:
+    """The life of a shipment: package prepared, then handed to the carrier.
+
+    Once dispatching has begun there is no way back. Answers with the order's status, wherever that went.
+    """
+
+    @workflow.init
+    def __init__(self, shipping: ShippingInput) -> None:
+        self._order_id = shipping.order_id
+        self._step = OrderStep(shipping.order_id)
+
+    @workflow.run
+    async def run(self, shipping: ShippingInput) -> ShippingResult:
+        try:
+            await self._prepare_package()
+            return ShippingResult(await self._dispatch())
+        except LeftMainRoad as left:
+            return ShippingResult(left.status)
+
+    async def _prepare_package(self) -> None:
+        package = await workflow.execute_local_activity(contracts.begin_package, self._step, **DATABASE)
+        stay_on_main_road(package.status)
+        if not package.key:
+            return
+        await workflow.execute_activity(contracts.prepare_package, PreparePackage(package.key), **UNTIL_DONE)
+        ready = await workflow.execute_local_activity(contracts.record_package, self._step, **DATABASE)
+        stay_on_main_road(ready.status)
+
+    async def _dispatch(self) -> Status:
+        parcel = await workflow.execute_local_activity(contracts.begin_dispatch, self._step, **DATABASE)
+        stay_on_main_road(parcel.status)
+        if not parcel.key:
+            return parcel.status
+        booking = await workflow.execute_activity(
+            contracts.dispatch_parcel, DispatchParcel(parcel.key, parcel.recipient, parcel.address), **UNTIL_DONE
+        )
+        record = RecordDispatch(self._order_id, booking.carrier, booking.tracking_number)
+        dispatched = await workflow.execute_local_activity(contracts.record_dispatch, record, **DATABASE)
+        return stay_on_main_road(dispatched.status)

@@ -1,0 +1,45 @@
+"""How workflows call the contracts' activities: their bounds and retries, in one place. No Django here."""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from orders.states import Status, on_main_road
+
+# A database step is short and idempotent, so it runs as a local activity: no round trip through the server.
+DATABASE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=200), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
+    ),
+}
+
+# A call to the outside is an ordinary activity: each attempt is bounded, and visible in the history.
+OUTSIDE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=10),
+    "schedule_to_close_timeout": timedelta(minutes=15),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_interval=timedelta(seconds=30)
+    ),
+}
+
+# What must succeed, however long it takes: undoing, and all that follows the point of no return.
+UNTIL_DONE: dict[str, Any] = {name: value for name, value in OUTSIDE.items() if name != "schedule_to_close_timeout"}
+
+
+class LeftMainRoad(Exception):
+    """The order's row has gone another way than the next step: cancelled, failed, rejected, expired …"""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def stay_on_main_road(status: Status) -> Status:
+    """Give the status back; raise LeftMainRoad where it is none of the main road's."""
+    if not on_main_road(status):
+        raise LeftMainRoad(status)
+    return status
