@@ -7,7 +7,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from temporalio.client import Client
 
 from orders import services
@@ -71,3 +71,5 @@ class Heartbeat:
             services.forget_heartbeat(worker=self._worker)
         except (DatabaseError, InterfaceError) as trouble:
             logger.warning("The life sign could not be taken away: %s", str(trouble).strip())
+        finally:
+            connection.close()

@@ -55,6 +55,9 @@ class OrderWorkflow:
         self._due_at: datetime | None = None
         self._news = False
         self._compensations: list[Compensation] = []
+        self._release = Compensation("release stock", self._release_stock)
+        self._refund = Compensation("refund payment", self._refund_payment)
+        self._recall = Compensation("recall package", self._recall_package)
 
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
@@ -94,6 +97,9 @@ class OrderWorkflow:
 
     async def _receive(self) -> None:
         received = await workflow.execute_local_activity(contracts.receive_order, self._step, **DATABASE)
+        if received.status in UNDOING:
+            # Temporal had lost this order in the middle of its undoing. Each entry does what is left of it.
+            self._compensations += [self._release, self._refund, self._recall]
         self._go_on(received.status)
 
     async def _validate(self) -> None:
@@ -117,12 +123,12 @@ class OrderWorkflow:
         self._news = False
 
     async def _reserve_stock(self) -> None:
-        self._compensations.append(Compensation("release stock", self._release_stock))
+        self._compensations.append(self._release)
         reserved = await workflow.execute_local_activity(contracts.reserve_stock, self._step, **DATABASE)
         self._go_on(reserved.status)
 
     async def _charge(self) -> None:
-        self._compensations.append(Compensation("refund payment", self._refund))
+        self._compensations.append(self._refund)
         money = await workflow.execute_local_activity(contracts.begin_charge, self._step, **DATABASE)
         self._go_on(money.status)
         if not money.key:
@@ -139,7 +145,7 @@ class OrderWorkflow:
         self._go_on(charged.status)
 
     async def _ship(self) -> None:
-        self._compensations.append(Compensation("recall package", self._recall_package))
+        self._compensations.append(self._recall)
         shipped: ShippingResult = await workflow.execute_child_workflow(
             ShippingWorkflow.run,
             ShippingInput(self._order.order_id),
@@ -177,7 +183,7 @@ class OrderWorkflow:
     async def _release_stock(self) -> None:
         await workflow.execute_local_activity(contracts.release_stock, self._step, **DATABASE)
 
-    async def _refund(self) -> None:
+    async def _refund_payment(self) -> None:
         money = await workflow.execute_local_activity(contracts.begin_refund, self._step, **DATABASE)
         if not money.key:
             return

@@ -1,0 +1,116 @@
+"""The cast, a shop with goods, and orders placed through the same services as everybody's."""
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connections
+
+from orders import accounts, services
+from orders.models import Order, Product
+from orders.services import SYSTEM, Actor, Address, NewLine, NewOrder
+
+PlaceOrder = Callable[..., Order]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_lasting_connections() -> None:
+    """Threads end with their tests: a connection they kept would hold up the test database's removal."""
+    connections.settings["default"]["CONN_MAX_AGE"] = 0
+
+
+def _user(name: str, role: str) -> User:
+    accounts.create_roles()
+    user = User.objects.create_user(name, f"{name}@example.com", "correct horse")
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return _user("alice", "operator")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return _user("bob", "operator")
+
+
+@pytest.fixture
+def lead(db: None) -> User:
+    return _user("dana", "lead")
+
+
+@pytest.fixture
+def viewer(db: None) -> User:
+    return _user("vera", "viewer")
+
+
+@pytest.fixture
+def goods(db: None) -> dict[str, Product]:
+    services.stock_products(
+        products=[
+            Product(sku="LAMP", name="Brass desk lamp", stock=1_000),
+            Product(sku="RUG", name="Wool rug", stock=1_000),
+            Product(sku="RARE", name="First edition", stock=1),
+            Product(sku="KNIFE", name="Switchblade", stock=10, forbidden_reason="weapons may not be sent"),
+        ]
+    )
+    return {product.sku: product for product in Product.objects.all()}
+
+
+_references = itertools.count(1)
+
+
+@pytest.fixture
+def place(goods: dict[str, Product]) -> PlaceOrder:
+    """Place an order; 1,200.00 EUR of lamps unless told otherwise, which the policy sends to review."""
+
+    def place(**changes: Any) -> Order:
+        now = datetime.now(UTC)
+        lines = changes.pop("lines", [NewLine("LAMP", 2, 60_000)])
+        fields: dict[str, Any] = {
+            "source": "test",
+            "reference": f"test-{next(_references)}",
+            "customer_name": "Ann Lee",
+            "customer_email": "ann.lee@example.com",
+            "address": Address("DE", line1="Lindenstr. 4", city="Berlin", postal_code="10969"),
+            "currency": "EUR",
+            "lines": lines,
+            "placed_at": now,
+        }
+        return services.place_order(new=NewOrder(**fields | changes), actor=SYSTEM, at=now)
+
+    return place
+
+
+@pytest.fixture
+def order_in_review(place: PlaceOrder) -> Order:
+    """An order that waits for a decision, with a day to go; no engine has anything to do with it."""
+    order = place()
+    now = datetime.now(UTC)
+    services.receive_order(order_id=order.pk, at=now)
+    services.validate_order(order_id=order.pk, at=now)
+    order.refresh_from_db()
+    assert order.status == "in_review"
+    return order
+
+
+@pytest.fixture
+def expired_order(order_in_review: Order) -> Order:
+    services.settle_review(order_id=order_in_review.pk, at=datetime.now(UTC) + timedelta(days=2))
+    order_in_review.refresh_from_db()
+    return order_in_review
+
+
+@pytest.fixture
+def as_alice(alice: User) -> Actor:
+    return Actor.operator(alice)
+
+
+@pytest.fixture
+def as_bob(bob: User) -> Actor:
+    return Actor.operator(bob)

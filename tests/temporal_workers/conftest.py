@@ -1,0 +1,96 @@
+"""Real workers in a thread, on queues of their own, against the run's real Temporal and PostgreSQL."""
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from pytest_django.fixtures import Settings
+
+from orders.models import Order
+from temporal_workers import worker
+
+SECONDS_TO_SETTLE = 30
+
+
+class Engine:
+    """Both roles' workers with their relay, as `runworker all` runs them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="engine")
+        self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(worker.run(worker.ROLES, self._stop))
+
+    def stop(self) -> None:
+        if self._thread:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(SECONDS_TO_SETTLE)
+            assert not self._thread.is_alive()
+            self._thread = None
+
+
+@pytest.fixture
+def queues(settings: Settings) -> None:
+    """Task queues that no other test has, and providers that answer at once."""
+    suffix = uuid.uuid4().hex[:8]
+    settings.TEMPORAL_ORDERS_QUEUE = f"orders-{suffix}"
+    settings.TEMPORAL_SHIPPING_QUEUE = f"shipping-{suffix}"
+    settings.SIMULATOR_SECONDS = 0.0
+
+
+@pytest.fixture
+def providers(queues: None) -> None:
+    """Calm and instant; a class of tests overrides this to have them otherwise."""
+
+
+@pytest.fixture
+def engine(transactional_db: None, providers: None) -> Iterator[Engine]:
+    engine = Engine()
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+def wait_until(holds: Callable[[], Any], *, seconds: float = SECONDS_TO_SETTLE) -> None:
+    """Look whenever an order has changed, until `holds()` is true.
+
+    Raises TimeoutError.
+    """
+    parameters = connection.get_connection_params()
+    with psycopg.connect(
+        **{name: parameters[name] for name in ("dbname", "user", "host") if name in parameters}
+    ) as listener:
+        listener.autocommit = True
+        listener.execute("LISTEN orders_changed")
+        notifications = listener.notifies(timeout=seconds)
+        while not holds():
+            if next(notifications, None) is None:
+                raise TimeoutError("it did not come about in time")
+        notifications.close()
+
+
+def wait_for_status(order: Order, status: str, *, seconds: float = SECONDS_TO_SETTLE) -> None:
+    def reached() -> bool:
+        order.refresh_from_db()
+        return order.status == status
+
+    try:
+        wait_until(reached, seconds=seconds)
+    except TimeoutError:
+        raise AssertionError(f"{order} is {order.status} after {seconds} s, not {status}") from None
+
+
+def events_of(order: Order) -> list[str]:
+    return list(order.events.order_by("sequence").values_list("type", flat=True))

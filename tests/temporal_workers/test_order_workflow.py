@@ -1,0 +1,200 @@
+"""Orders carried by real workers, from the placing to each of their ends."""
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from pytest_django.fixtures import Settings
+
+from orders import services
+from orders.models import Order, Payment, Product, Reservation
+from orders.services import Actor, Address, NewLine
+from tests.conftest import PlaceOrder
+from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+TO_REVIEW = ["place", "receive", "validate", "open_review"]
+TO_THE_END = [
+    "reserve",
+    "charge_requested",
+    "charge",
+    "prepare",
+    "package_ready",
+    "dispatch",
+    "confirm_dispatch",
+    "complete",
+]
+
+
+def bank_entries(order: Order) -> list[tuple[str, int, str]]:
+    """What the simulated bank did for the order, by its own ledger: kind, minor units, why declined."""
+    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
+        return ledger.execute(
+            "SELECT kind, amount_minor, declined FROM simulator.bank WHERE key LIKE %s ORDER BY at, kind",
+            [f"order-{order.pk}:%"],
+        ).fetchall()
+
+
+def test_an_approved_order_is_charged_and_shipped(place: PlaceOrder, as_alice: Actor) -> None:
+    order = place()
+    wait_for_status(order, "in_review")
+
+    services.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+    wait_for_status(order, "completed")
+
+    assert events_of(order) == [*TO_REVIEW, "approve", *TO_THE_END]
+    assert bank_entries(order) == [("charge", 120_000, "")]
+    assert order.shipment.status == "dispatched"
+    assert order.shipment.tracking_number.startswith("MP")
+    assert order.shipment.address["city"] == "Berlin"
+    assert order.reservations.get().state == Reservation.State.SHIPPED
+    assert Product.objects.get(sku="LAMP").stock == 998
+
+
+def test_a_small_order_passes_without_a_person(place: PlaceOrder) -> None:
+    order = place(lines=[NewLine("LAMP", 1, 20_000)])
+
+    wait_for_status(order, "completed")
+
+    assert events_of(order) == ["place", "receive", "validate", "clear", *TO_THE_END]
+    assert not order.reviews.exists()
+
+
+def test_forbidden_goods_are_blocked_with_the_reason(place: PlaceOrder) -> None:
+    order = place(lines=[NewLine("KNIFE", 1, 3_000)])
+
+    wait_for_status(order, "blocked")
+
+    assert order.outcome == "KNIFE may not be sold: weapons may not be sent"
+    assert bank_entries(order) == []
+
+
+def test_a_rejected_order_ends_untouched(place: PlaceOrder, as_alice: Actor) -> None:
+    order = place()
+    wait_for_status(order, "in_review")
+
+    services.reject(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Stolen card")
+    wait_for_status(order, "rejected")
+
+    assert order.outcome == "Rejected: Stolen card"
+    assert events_of(order) == [*TO_REVIEW, "reject"]
+    assert bank_entries(order) == []
+
+
+def test_an_order_that_nobody_decides_on_expires(place: PlaceOrder) -> None:
+    order = place(decide_within=timedelta(seconds=1))
+
+    wait_for_status(order, "expired")
+
+    review = order.reviews.get()
+    assert review.decision == "expired"
+    assert review.decided_by is None
+    assert review.decided_at is not None
+    assert review.decided_at >= review.due_at
+
+
+def test_an_order_can_be_cancelled_during_its_review(place: PlaceOrder, as_alice: Actor) -> None:
+    order = place()
+    wait_for_status(order, "in_review")
+
+    services.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Customer called")
+    wait_for_status(order, "cancelled")
+
+    assert order.reviews.get().decision == "cancelled"
+    assert events_of(order) == [*TO_REVIEW, "cancel"]
+
+
+def test_short_stock_fails_the_order_and_holds_nothing(place: PlaceOrder) -> None:
+    order = place(lines=[NewLine("LAMP", 1, 100), NewLine("RARE", 2, 100)])
+
+    wait_for_status(order, "failed")
+
+    assert order.outcome == "Not enough in stock: RARE (wanted 2, there are 1)"
+    assert not order.reservations.exists()
+    assert Product.objects.get(sku="RARE").stock == 1
+    assert Product.objects.get(sku="LAMP").stock == 1_000
+
+
+class TestDecliningBank:
+    @pytest.fixture
+    def providers(self, queues: None, settings: Settings) -> None:
+        settings.SIMULATOR_DECLINE_RATE = 1.0
+
+    def test_a_declined_payment_gives_the_stock_back(self, place: PlaceOrder) -> None:
+        order = place(lines=[NewLine("LAMP", 3, 1_000)])
+
+        wait_for_status(order, "failed")
+
+        assert order.outcome == "The payment was declined: insufficient funds"
+        assert order.payments.get().status == Payment.State.FAILED
+        assert order.reservations.get().state == Reservation.State.RELEASED
+        assert Product.objects.get(sku="LAMP").stock == 1_000
+        assert bank_entries(order) == [("charge", 3_000, "insufficient funds")]
+
+
+class TestSlowBank:
+    @pytest.fixture
+    def providers(self, queues: None, settings: Settings) -> None:
+        settings.SIMULATOR_SECONDS = 0.5
+
+    def test_a_cancel_while_the_charge_is_in_flight_refunds_it(self, place: PlaceOrder, as_alice: Actor) -> None:
+        order = place(lines=[NewLine("LAMP", 1, 20_000)])
+        wait_until(lambda: "charge_requested" in events_of(order))
+
+        services.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
+        wait_for_status(order, "cancelled")
+
+        assert events_of(order)[-5:] == ["cancel", "charge_arrived", "refund", "release", "finish_undo"]
+        assert bank_entries(order) == [("charge", 20_000, ""), ("refund", 20_000, "")]
+        assert Product.objects.get(sku="LAMP").stock == 1_000
+
+
+def test_an_order_that_temporal_lost_is_undone_all_the_same(place: PlaceOrder, as_alice: Actor, engine: Engine) -> None:
+    engine.stop()
+    order = place(lines=[NewLine("LAMP", 1, 20_000)])
+    for step in (services.receive_order, services.validate_order, services.reserve_stock, services.begin_charge):
+        step(order_id=order.pk, at=datetime.now(UTC))
+    services.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
+
+    successor = Engine()
+    successor.start()
+    try:
+        wait_for_status(order, "cancelled")
+    finally:
+        successor.stop()
+
+    assert Product.objects.get(sku="LAMP").stock == 1_000
+    assert order.outcome == "Cancelled: Ordered twice"
+    assert bank_entries(order) == [("charge", 20_000, "voided")]
+    assert {(payment.kind, payment.status) for payment in order.payments.all()} == {
+        ("charge", "cancelled"),
+        ("refund", "cancelled"),
+    }
+
+
+def test_the_carrier_gets_the_address_of_the_row(place: PlaceOrder) -> None:
+    order = place(
+        lines=[NewLine("LAMP", 1, 20_000)],
+        address=Address("FR", line1="5 rue Cler", line2="", city="Paris", postal_code="75007"),
+    )
+
+    wait_for_status(order, "completed")
+
+    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
+        booked = ledger.execute(
+            "SELECT recipient, address->>'line1' FROM simulator.carrier WHERE key = %s", [f"order-{order.pk}:dispatch"]
+        ).fetchall()
+    assert booked == [("Ann Lee", "5 rue Cler")]
+
+
+def test_every_order_has_one_unbroken_sequence_of_events(place: PlaceOrder) -> None:
+    orders = [place(lines=[NewLine("RUG", 1, 5_000)]) for _ in range(5)]
+
+    for order in orders:
+        wait_for_status(order, "completed")
+
+    for order in orders:
+        sequences = list(order.events.values_list("sequence", flat=True))
+        assert sequences == list(range(1, order.version + 1))
