@@ -43,14 +43,16 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
+    "orders_site.middleware.NoStore",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "orders_site.middleware.SignInRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "orders_site.middleware.DesignedNotFound",
 ]
 
 ROOT_URLCONF = "orders_site.urls"
@@ -65,7 +67,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "orders.views.desk",
+                "orders.context.desk",
             ],
         },
     }
@@ -75,9 +77,7 @@ TEMPLATES = [
 # threads live long and keep theirs (temporal_workers.activities closes the broken ones).
 DATABASE_POOL = env_bool("DATABASE_POOL", False)
 DATABASES = {
-    "default": database_from_url(
-        env_str("DATABASE_URL", "postgresql://countersign@127.0.0.1:5432/countersign")
-    )
+    "default": database_from_url(env_str("DATABASE_URL", "postgresql://countersign@127.0.0.1:5432/countersign"))
 }
 DATABASES["default"] |= {"CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": 0 if DATABASE_POOL else 600}
 if DATABASE_POOL:

@@ -1,0 +1,26 @@
+"""What every page shows around its own matter: whether the engine runs, and how many orders wait."""
+
+import time
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from orders import selectors
+
+
+def desk(request: HttpRequest) -> dict[str, Any]:
+    """Asked only where a template uses it, and only for people who are signed in."""
+    if not getattr(request, "user", None) or not request.user.is_authenticated:
+        return {}
+    return desk_state()
+
+
+def desk_state() -> dict[str, Any]:
+    return {
+        "engine": SimpleLazyObject(lambda: selectors.engine(at=timezone.now())),
+        "waiting": SimpleLazyObject(selectors.waiting_count),
+        # A later look is a higher version: an answer that was overtaken never replaces a newer one.
+        "looked_at": time.time_ns() // 1_000_000,
+    }

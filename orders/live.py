@@ -1,0 +1,297 @@
+"""What operators see stays true by itself: one LISTEN connection for each web process, and a stream for each browser.
+
+A committed event NOTIFYs `orders_changed`. The hub loads the changed orders once, renders their rows once for
+those who may decide and once for those who may only look, and fans the HTML out. Whatever may have been missed,
+on either side, is answered with `catch-up`: the page then asks for what it shows. So nothing here has to be reliable.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import DatabaseError, close_old_connections, connections
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_GET
+
+from orders import selectors
+from orders.context import desk_state
+from orders.roles import permission
+from orders.states import Action
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "orders_changed"
+PING_SECONDS = 15.0
+STREAM_SECONDS = (300.0, 900.0)  # a stream ends by itself: rights are looked at again, and load spreads anew
+DESK_SECONDS = 2.0
+LISTEN_CHECK_SECONDS = 30.0
+RETRY_SECONDS = (0.2, 5.0)
+FRAMES_HELD = 100  # for a browser that does not keep up; then it catches up instead
+BATCH = 100  # more changes than this at once are told by `catch-up`
+
+
+def frame(event: str, data: object) -> bytes:
+    return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+CATCH_UP = frame("catch-up", {})
+AWAY = frame("away", {})
+PING = b": ping\n" + frame("ping", {})  # an event besides the comment: scripts do not see comments
+RETRY = b"retry: 1000\n\n"
+
+
+# Fragments
+
+
+def may_decide(user: AbstractBaseUser | AnonymousUser) -> bool:
+    return all(user.has_perm(permission(action)) for action in (Action.APPROVE, Action.REJECT))  # type: ignore[union-attr]
+
+
+def queue_row(row: selectors.Row, *, may_decide: bool) -> str:
+    return render_to_string("orders/_queue_row.html", {"row": row, "may_decide": may_decide})
+
+
+def orders_row(row: selectors.Row) -> str:
+    return render_to_string("orders/_orders_row.html", {"order": row.order})
+
+
+def desk_fragments(state: Mapping[str, Any]) -> list[str]:
+    return [render_to_string(f"orders/_{name}.html", dict(state)) for name in ("engine", "waiting")]
+
+
+@dataclass
+class Subscriber:
+    """One open stream."""
+
+    may_decide: bool
+    frames: "asyncio.Queue[bytes | None]" = field(default_factory=lambda: asyncio.Queue(FRAMES_HELD))
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def offer(self, sent: bytes | None) -> None:
+        """Never waits: one who does not keep up is told to catch up."""
+        if self.frames.full() or sent is None:
+            while not self.frames.empty():
+                self.frames.get_nowait()
+            sent = None if sent is None else CATCH_UP
+        self.frames.put_nowait(sent)
+
+
+class Hub:
+    """Listens for this process and tells its subscribers. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.subscribers: set[Subscriber] = set()
+        self.is_listening = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed: set[uuid.UUID] = set()
+        self._wake = asyncio.Event()
+        self._desk_told: tuple[object, ...] = ()
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        self.subscribers.add(subscriber)
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._listen(), name="live: listen"),
+                asyncio.create_task(self._tell_changes(), name="live: tell"),
+                asyncio.create_task(self._watch_desk(), name="live: desk"),
+            ]
+        if self.is_listening:
+            subscriber.offer(CATCH_UP)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        self.subscribers.discard(subscriber)
+
+    def end_streams(self) -> None:
+        for subscriber in self.subscribers:
+            subscriber.offer(None)
+
+    async def close(self) -> None:
+        self.end_streams()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell_all(self, sent: bytes) -> None:
+        for subscriber in self.subscribers:
+            subscriber.offer(sent)
+
+    async def _listen(self) -> None:
+        wait = RETRY_SECONDS[0]
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    **connection_parameters(), autocommit=True
+                ) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    wait = RETRY_SECONDS[0]
+                    self.is_listening = True
+                    self._tell_all(CATCH_UP)
+                    await self._collect(connection)
+            except (psycopg.Error, OSError) as error:
+                logger.warning("The live listener lost the database, trying again in %.1f s: %s", wait, error)
+            finally:
+                self.is_listening = False
+            self._tell_all(AWAY)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, RETRY_SECONDS[1])
+
+    async def _collect(self, connection: "psycopg.AsyncConnection[Any]") -> None:
+        while True:
+            async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS):
+                self._changed.add(uuid.UUID(notification.payload))
+                self._wake.set()
+            await connection.execute("SELECT 1")  # a silent connection may be a dead one
+
+    async def _tell_changes(self) -> None:
+        """What changes while one batch is rendered makes the next; an order that changed twice is told once."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            changed, self._changed = self._changed, set()
+            if not self.subscribers:
+                continue
+            variants = {subscriber.may_decide for subscriber in self.subscribers}
+            if len(changed) > BATCH:
+                self._tell_all(CATCH_UP)
+                continue
+            try:
+                frames = await sync_to_async(render_changes, thread_sensitive=False)(changed, variants)
+            except DatabaseError as error:
+                logger.warning("Changed orders could not be loaded: %s", error)
+                self._tell_all(CATCH_UP)
+                continue
+            for subscriber in self.subscribers:
+                for sent in frames.get(subscriber.may_decide, [CATCH_UP]):
+                    subscriber.offer(sent)
+
+    async def _watch_desk(self) -> None:
+        while True:
+            await asyncio.sleep(DESK_SECONDS)
+            if not self.subscribers:
+                continue
+            try:
+                told, sent = await sync_to_async(render_desk, thread_sensitive=False)()
+            except DatabaseError:
+                continue  # the listener says so already
+            if told != self._desk_told:
+                self._desk_told = told
+                self._tell_all(sent)
+
+
+def connection_parameters() -> dict[str, Any]:
+    """The database as Django knows it, for a connection of our own: LISTEN must not go through a pool."""
+    database: dict[str, Any] = settings.DATABASES["default"]
+    options = {name: value for name, value in database.get("OPTIONS", {}).items() if name != "pool"}
+    named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    parameters = {name: database.get(key) for name, key in named.items() if database.get(key)}
+    return {"connect_timeout": 5, "application_name": "countersign live", **options, **parameters}
+
+
+def render_changes(changed: Collection[uuid.UUID], variants: Collection[bool]) -> dict[bool, list[bytes]]:
+    """Frames for each kind of subscriber. Runs in a thread; its connection goes back when done."""
+    try:
+        rows = selectors.rows(changed)
+    finally:
+        connections.close_all()
+    return {
+        may_decide: [
+            frame(
+                "change",
+                {
+                    "order": str(row.order.pk),
+                    "version": row.order.version,
+                    "open": row.is_open,
+                    "fragments": [queue_row(row, may_decide=may_decide), orders_row(row)],
+                },
+            )
+            for row in rows
+        ]
+        for may_decide in variants
+    }
+
+
+def render_desk() -> tuple[tuple[object, ...], bytes]:
+    """What the desk says around every page, and the frame that says it."""
+    state = desk_state()
+    try:
+        engine, waiting = state["engine"], state["waiting"]
+        told = (engine.state, str(engine.undelivered), str(waiting))
+    finally:
+        connections.close_all()
+    return told, frame("desk", {"fragments": desk_fragments(state)})
+
+
+_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+
+def hub() -> Hub:
+    """The hub of the running event loop; a web process has one of each."""
+    loop = asyncio.get_running_loop()
+    for ended in [known for known in _hubs if known.is_closed()]:
+        del _hubs[ended]
+    return _hubs.setdefault(loop, Hub())
+
+
+def end_all_streams() -> None:
+    """Let a web process stop without waiting for its streams."""
+    for known in _hubs.values():
+        known.end_streams()
+
+
+# The stream
+
+
+@login_not_required
+@require_GET
+async def stream(request: HttpRequest) -> HttpResponseBase:
+    """Changes as server-sent events. Refuses without a redirect: an EventSource would follow it."""
+    user = await request.auser()
+    if not user.is_authenticated:
+        return HttpResponse("Sign in first.\n", status=401, content_type="text/plain")
+    subscriber = Subscriber(may_decide=await sync_to_async(may_decide)(user))
+    # The request lasts as long as the stream; its database connection must not.
+    await sync_to_async(close_old_connections)()
+    return StreamingHttpResponse(
+        frames(subscriber),
+        content_type="text/event-stream",
+        headers={
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+            "Content-Encoding": "identity",  # keeps GZipMiddleware away
+        },
+    )
+
+
+async def frames(subscriber: Subscriber) -> AsyncIterator[bytes]:
+    """What one stream sends, until its time is up or the process stops."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + random.uniform(*STREAM_SECONDS)  # noqa: S311 - spreads load, guards nothing
+    here = hub()
+    here.subscribe(subscriber)
+    try:
+        yield RETRY
+        while (left := until - loop.time()) > 0:
+            sent: bytes | None = PING
+            with contextlib.suppress(TimeoutError):
+                sent = await asyncio.wait_for(subscriber.frames.get(), min(PING_SECONDS, left))
+            if sent is None:
+                return
+            yield sent
+    finally:
+        here.unsubscribe(subscriber)

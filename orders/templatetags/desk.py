@@ -1,0 +1,79 @@
+"""What the desk's templates need besides Django's own: money, places, statuses and instants."""
+
+from datetime import datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from orders import money as amounts
+from orders import wording
+from orders.models import Order, Review
+from orders.states import Status
+
+register = template.Library()
+
+
+@register.filter
+def money(minor: int, currency: str) -> str:
+    return amounts.format_money(minor, currency)
+
+
+@register.filter
+def country(code: str) -> str:
+    return amounts.country_name(code)
+
+
+@register.simple_tag
+def status(order: Order) -> SafeString:
+    """The order's status by word, shape and colour."""
+    now = Status(order.status)
+    return format_html('<span class="status {}">{}</span>', wording.tone(now), wording.STATUS_WORDS[now])
+
+
+@register.filter
+def exactly(at: datetime) -> str:
+    """The instant to the second, with its zone."""
+    return timezone.localtime(at).strftime("%-d %b %Y, %H:%M:%S %Z")
+
+
+@register.filter
+def clock(at: datetime) -> str:
+    """The time of day; with the day where that is not today."""
+    local = timezone.localtime(at)
+    return local.strftime("%H:%M" if local.date() == timezone.localdate() else "%-d %b, %H:%M")
+
+
+@register.simple_tag
+def decided(review: Review) -> str:
+    """Who closed the review, how and when, as the beginning of a sentence."""
+    return wording.who_decided(
+        review.decision,
+        by=review.decided_by.get_username() if review.decided_by else "",
+        at=clock(review.decided_at) if review.decided_at else "",
+    )
+
+
+@register.simple_tag
+def ago(at: datetime) -> SafeString:
+    """How long ago, with the exact instant on hover; live.js keeps it fresh."""
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        at.isoformat(),
+        exactly(at),
+        wording.ago(timezone.now() - at),
+    )
+
+
+@register.simple_tag
+def deadline(due_at: datetime) -> SafeString:
+    """The time left to decide, told by word, shape and colour; live.js counts it down."""
+    left = due_at - timezone.now()
+    return format_html(
+        '<time class="due {}" datetime="{}" title="Decide by {}" data-due>{}</time>',
+        wording.urgency(left),
+        due_at.isoformat(),
+        exactly(due_at),
+        wording.countdown(left),
+    )

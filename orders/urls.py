@@ -1,0 +1,20 @@
+from django.urls import path
+
+from orders import live, views
+
+app_name = "orders"
+
+urlpatterns = [
+    path("", views.queue, name="queue"),
+    path("orders/", views.orders, name="orders"),
+    path("orders/<uuid:order_id>/", views.order, name="order"),
+    path("orders/<uuid:order_id>/approve/", views.approve, name="approve"),
+    path("orders/<uuid:order_id>/reject/", views.reject, name="reject"),
+    path("orders/<uuid:order_id>/cancel/", views.cancel, name="cancel"),
+    path("live/", live.stream, name="live"),
+    path("live/queue/", views.catch_up_queue, name="catch_up_queue"),
+    path("live/orders/", views.catch_up_orders, name="catch_up_orders"),
+    path("live/orders/<uuid:order_id>/", views.catch_up_order, name="catch_up_order"),
+    path("live/desk/", views.catch_up_desk, name="catch_up_desk"),
+    path("healthz", views.healthz, name="healthz"),
+]

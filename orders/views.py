@@ -1,0 +1,322 @@
+"""The desk's pages. Each view loads and authorises, guards, changes through one service, and answers.
+
+A decision comes as a plain form or through htmx, and is answered in kind: a redirect or a whole page, or the one
+fragment that asked (`HX-Target` names it).
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from orders import live, selectors, services, timeline, wording
+from orders.context import desk_state
+from orders.forms import CancelForm, OrdersFilterForm, ReasonForm
+from orders.models import Decision, Order
+from orders.roles import permission
+from orders.states import HUMAN_ACTIONS, Action, Status, may
+from orders.templatetags.desk import decided
+
+Person = AbstractBaseUser | AnonymousUser
+
+NOT_PERMITTED = "You may look at orders but not decide on them. Ask a lead if you should be able to."
+
+
+@login_not_required
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Alive. Says nothing of the servers behind: a web process without its database is not helped by a restart."""
+    return HttpResponse("ok\n", content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+
+# Looking
+
+
+@require_safe
+def queue(request: HttpRequest) -> HttpResponse:
+    """Orders that wait for a decision, the most urgent first."""
+    try:
+        after = _cursor(request, "after", selectors.REVIEW_KEY)
+    except selectors.BadCursor:
+        return render(request, "400.html", status=400)
+    page = selectors.queue_page(after=after)
+    return render(
+        request,
+        "orders/queue.html",
+        {"here": "queue", "page": page, "is_first": after is None, "may_decide": may_decide(request.user)},
+    )
+
+
+@require_safe
+def orders(request: HttpRequest) -> HttpResponse:
+    """All orders, newest first; what is searched for and where one is stand in the URL."""
+    form = OrdersFilterForm(request.GET)
+    form.is_valid()
+    wanted = form.cleaned_data
+    try:
+        page = selectors.orders_page(
+            status=Status(wanted["status"]) if wanted.get("status") else None,
+            search=wanted.get("q", ""),
+            older_than=_cursor(request, "older", selectors.ORDER_KEY),
+            newer_than=_cursor(request, "newer", selectors.ORDER_KEY),
+        )
+    except selectors.BadCursor:
+        return render(request, "400.html", status=400)
+    return render(
+        request,
+        "orders/orders.html",
+        {"here": "orders", "form": form, "page": page, "is_filtered": any(wanted.values())},
+    )
+
+
+@require_safe
+def order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    return _order_page(request, order_id)
+
+
+# Deciding
+
+
+@require_POST
+def approve(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    found = _row_or_404(order_id)
+    if not request.user.has_perm(permission(Action.APPROVE)):
+        return _refuse(request, found.order, NOT_PERMITTED, status=403)
+    try:
+        services.approve(order_id=order_id, actor=services.Actor.operator(request.user), at=timezone.now())
+    except services.ActionRefused as refusal:
+        if not _did_it_before(refusal, request.user, Decision.APPROVED):
+            return _refuse(request, found.order, _who_was_first(refusal, "approval"))
+    return _done(request, found.order, f"{found.order.number} approved.")
+
+
+@require_POST
+def reject(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    found = _row_or_404(order_id)
+    typed = request.POST.get("reason", "")
+    if not request.user.has_perm(permission(Action.REJECT)):
+        return _refuse(request, found.order, NOT_PERMITTED, status=403, typed=typed)
+    form = ReasonForm(request.POST)
+    if found.is_open and not form.is_valid():
+        return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="reject")
+    try:
+        services.reject(
+            order_id=order_id,
+            actor=services.Actor.operator(request.user),
+            at=timezone.now(),
+            reason=typed,
+        )
+    except services.ActionRefused as refusal:
+        if not _did_it_before(refusal, request.user, Decision.REJECTED):
+            said = _who_was_first(refusal, "rejection")
+            return _refuse(request, found.order, said, typed=typed, form="reject")
+    return _done(request, found.order, f"{found.order.number} rejected.")
+
+
+@require_POST
+def cancel(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    found = _row_or_404(order_id)
+    typed = request.POST.get("reason", "")
+    if not request.user.has_perm(permission(Action.CANCEL)):
+        return _refuse(request, found.order, NOT_PERMITTED, status=403, typed=typed)
+    form = CancelForm(request.POST)
+    if not form.is_valid():
+        return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="cancel")
+    try:
+        services.cancel(
+            order_id=order_id,
+            actor=services.Actor.operator(request.user),
+            at=timezone.now(),
+            reason=typed,
+        )
+    except services.ActionRefused as refusal:
+        if found.order.status not in (Status.CANCELLING, Status.CANCELLED):
+            return _refuse(request, refusal.order, str(refusal), typed=typed, form="cancel")
+    return _done(request, found.order, f"{found.order.number} is being cancelled.")
+
+
+# Catching up: what a page asks for after it may have missed something
+
+
+@require_safe
+def catch_up_queue(request: HttpRequest) -> HttpResponse:
+    shown = selectors.parse_shown(request.GET.get("shown", ""))
+    changed = [row for row in selectors.rows(shown) if row.order.version != shown[row.order.pk]]
+    since = request.GET.get("since", "")
+    new = (
+        selectors.reviews_opened_since(int(since), except_orders=shown)
+        if since.isdecimal() and since.isascii() and len(since) < 19
+        else []
+    )
+    fragments = [live.queue_row(row, may_decide=may_decide(request.user)) for row in changed]
+    return JsonResponse({"fragments": [*fragments, *_desk_fragments()], "new": [str(order) for order in new]})
+
+
+@require_safe
+def catch_up_orders(request: HttpRequest) -> HttpResponse:
+    shown = selectors.parse_shown(request.GET.get("shown", ""))
+    changed = [row for row in selectors.rows(shown) if row.order.version != shown[row.order.pk]]
+    return JsonResponse({"fragments": [*(live.orders_row(row) for row in changed), *_desk_fragments()]})
+
+
+@require_safe
+def catch_up_order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    shown = selectors.parse_shown(request.GET.get("shown", ""))
+    try:
+        if selectors.order_version(order_id) == shown.get(order_id):
+            return JsonResponse({"fragments": _desk_fragments()})
+        fragment = render_to_string("orders/_order.html", _order_context(request, order_id), request)
+    except Order.DoesNotExist:
+        raise Http404 from None
+    return JsonResponse({"fragments": [fragment, *_desk_fragments()]})
+
+
+@require_safe
+def catch_up_desk(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"fragments": _desk_fragments()})
+
+
+# What the above are made of
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a decision was not carried out, and what had been typed for it in which form."""
+
+    message: str
+    typed: str = ""
+    form: str = ""
+
+
+def may_decide(user: Person) -> bool:
+    return live.may_decide(user)
+
+
+def _cursor(request: HttpRequest, name: str, key: str) -> selectors.Cursor | None:
+    text = request.GET.get(name)
+    return selectors.Cursor.parse(text, key=key) if text else None
+
+
+def _row_or_404(order_id: uuid.UUID) -> selectors.Row:
+    try:
+        return selectors.row(order_id)
+    except Order.DoesNotExist:
+        raise Http404 from None
+
+
+def _order_page(
+    request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None, status: int = 200
+) -> HttpResponse:
+    try:
+        context = _order_context(request, order_id, refusal=refusal)
+    except Order.DoesNotExist:
+        raise Http404 from None
+    return render(request, "orders/order.html", context, status=status)
+
+
+def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None) -> dict[str, Any]:
+    detail = selectors.order_detail(order_id)
+    status = detail.order.status_now
+    return {
+        "detail": detail,
+        "order": detail.order,
+        "steps": wording.steps(
+            status,
+            left_from=timeline.left_main_road_from(detail.events),
+            reviewed=detail.review is not None or status == Status.IN_REVIEW,
+        ),
+        "doing": wording.doing(status),
+        "entries": [timeline.tell(event) for event in detail.events],
+        "may": permitted(request.user, status),
+        "refusal": refusal,
+        "here": "",
+        "run_url": _run_url(order_id),
+    }
+
+
+def wrong_with(form: ReasonForm | CancelForm) -> str:
+    return " ".join(str(error) for error in form.errors["reason"])
+
+
+def _run_url(order_id: uuid.UUID) -> str:
+    """The order's run in Temporal's own pages."""
+    if not settings.TEMPORAL_UI_URL:
+        return ""
+    return f"{settings.TEMPORAL_UI_URL.rstrip('/')}/namespaces/default/workflows/order-{order_id}"
+
+
+def permitted(user: Person, status: Status) -> frozenset[Action]:
+    """What this person may do with an order of this status."""
+    return frozenset(action for action in HUMAN_ACTIONS if may(status, action) and _has_perm(user, permission(action)))
+
+
+def _has_perm(user: Person, name: str) -> bool:
+    return user.has_perm(name)  # type: ignore[union-attr]
+
+
+def _done(request: HttpRequest, order: Order, said: str) -> HttpResponse:
+    if request.headers.get("HX-Request"):
+        return _fragment(request, order.pk)
+    messages.success(request, said)
+    wanted = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
+        return redirect(wanted)
+    return redirect(order)
+
+
+def _refuse(
+    request: HttpRequest, order: Order, message: str, *, status: int = 409, typed: str = "", form: str = ""
+) -> HttpResponse:
+    refusal = Refusal(message, typed, form)
+    if request.headers.get("HX-Request"):
+        return _fragment(request, order.pk, refusal=refusal, status=status)
+    if status == 403:
+        raise PermissionDenied(message)
+    return _order_page(request, order.pk, refusal=refusal, status=status)
+
+
+def _fragment(
+    request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None, status: int = 200
+) -> HttpResponse:
+    """The fragment that asked: a row of the queue, or the order page's."""
+    if request.headers.get("HX-Target", "").startswith("queue-"):
+        row = _row_or_404(order_id)
+        context = {"row": row, "may_decide": may_decide(request.user), "refusal": refusal}
+        response = render(request, "orders/_queue_row.html", context, status=status)
+    else:
+        response = render(
+            request, "orders/_order.html", _order_context(request, order_id, refusal=refusal), status=status
+        )
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    return response
+
+
+def _did_it_before(refusal: services.ActionRefused, user: Person, decision: Decision) -> bool:
+    """A second click on the same button by the same person is no conflict."""
+    return (
+        isinstance(refusal, services.AlreadyDecided)
+        and refusal.review.decision == decision
+        and refusal.review.decided_by_id == user.pk
+    )
+
+
+def _who_was_first(refusal: services.ActionRefused, attempt: str) -> str:
+    if not isinstance(refusal, services.AlreadyDecided):
+        return str(refusal)
+    return f"{decided(refusal.review)}, so your {attempt} was not carried out."
+
+
+def _desk_fragments() -> list[str]:
+    return live.desk_fragments(desk_state())

@@ -1,0 +1,187 @@
+"""How the desk says things: statuses, steps and spans of time in an operator's words.
+
+Pure: imports `states` and the standard library.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from orders.states import MAIN_ROAD, TERMINAL, UNDOING, Status
+
+STATUS_WORDS: dict[Status, str] = {
+    Status.PLACED: "Received",
+    Status.RECEIVED: "Checking",
+    Status.VALIDATED: "Checked",
+    Status.IN_REVIEW: "In review",
+    Status.APPROVED: "Approved",
+    Status.RESERVED: "Stock held",
+    Status.CHARGED: "Paid",
+    Status.PREPARING: "Packing",
+    Status.DISPATCHING: "Handing over",
+    Status.DISPATCHED: "With carrier",
+    Status.COMPLETED: "Completed",
+    Status.INVALID: "Invalid",
+    Status.BLOCKED: "Blocked",
+    Status.REJECTED: "Rejected",
+    Status.EXPIRED: "Expired",
+    Status.CANCELLING: "Cancelling",
+    Status.CANCELLED: "Cancelled",
+    Status.COMPENSATING: "Undoing",
+    Status.FAILED: "Failed",
+}
+
+
+class Tone(StrEnum):
+    """What kind of news a status is; each has a colour and a shape."""
+
+    WAITING = "waiting"  # for a person
+    WORKING = "working"
+    GOOD = "good"
+    BAD = "bad"
+    ENDED = "ended"
+
+
+def tone(status: Status) -> Tone:
+    match status:
+        case Status.IN_REVIEW:
+            return Tone.WAITING
+        case Status.COMPLETED:
+            return Tone.GOOD
+        case Status.CANCELLED | Status.EXPIRED:
+            return Tone.ENDED
+        case _:
+            return Tone.BAD if status in TERMINAL or status == Status.COMPENSATING else Tone.WORKING
+
+
+# The step bar
+
+STEPS = ("Received", "Checked", "Review", "Stock", "Payment", "Package", "Carrier", "Done")
+
+_LIVE_STEP: dict[Status, int] = {
+    Status.PLACED: 0,
+    Status.RECEIVED: 1,
+    Status.VALIDATED: 1,
+    Status.IN_REVIEW: 2,
+    Status.APPROVED: 3,
+    Status.RESERVED: 4,
+    Status.CHARGED: 5,
+    Status.PREPARING: 5,
+    Status.DISPATCHING: 6,
+    Status.DISPATCHED: 7,
+    Status.COMPLETED: len(STEPS),
+}
+_LAST_ON_ROAD: dict[Status, Status] = {
+    Status.INVALID: Status.RECEIVED,
+    Status.BLOCKED: Status.VALIDATED,
+    Status.REJECTED: Status.IN_REVIEW,
+    Status.EXPIRED: Status.IN_REVIEW,
+}
+_REVIEW = STEPS.index("Review")
+
+
+@dataclass(frozen=True)
+class Step:
+    """`state` is done, live, stopped, skipped or ahead; `told` says it for those who do not see the bar."""
+
+    name: str
+    state: str
+
+    @property
+    def told(self) -> str:
+        return {
+            "done": "done",
+            "live": "now",
+            "stopped": "stopped here",
+            "skipped": "not needed",
+            "ahead": "to come",
+        }[self.state]
+
+
+def steps(status: Status, *, left_from: Status | None, reviewed: bool) -> list[Step]:
+    """The way of an order. `left_from` is the last status that it had on the main road."""
+    stopped = status not in MAIN_ROAD
+    reached = _LIVE_STEP[status if not stopped else _LAST_ON_ROAD.get(status) or left_from or Status.PLACED]
+    bar = []
+    for index, name in enumerate(STEPS):
+        if index == reached:
+            state = "stopped" if stopped else "live"
+        elif index > reached:
+            state = "ahead"
+        else:
+            state = "skipped" if index == _REVIEW and not reviewed else "done"
+        bar.append(Step(name, state))
+    return bar
+
+
+def doing(status: Status) -> str:
+    """What is going on now, in a sentence; empty where the order has ended or waits for a person."""
+    if status in UNDOING:
+        return "What was done is being undone, step by step."
+    return {
+        Status.PLACED: "Waiting to be taken up.",
+        Status.RECEIVED: "Being checked.",
+        Status.VALIDATED: "The rules are being applied.",
+        Status.APPROVED: "Holding stock.",
+        Status.RESERVED: "Charging the card.",
+        Status.CHARGED: "Asking for the package.",
+        Status.PREPARING: "The package is being made ready.",
+        Status.DISPATCHING: "Handing the package to the carrier.",
+        Status.DISPATCHED: "Closing the order.",
+    }.get(status, "")
+
+
+def who_decided(decision: str, *, by: str, at: str) -> str:
+    """How a review was closed; `by` is empty where it was no operator."""
+    match decision:
+        case "expired":
+            return f"Expired at {at}"
+        case "cancelled":
+            return f"Cancelled by {by or 'the customer'} at {at}"
+    return f"{decision.capitalize()} by {by} at {at}"
+
+
+# Time
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its two largest units; the scripts of the page say it the same way."""
+    seconds = max(0, int(length.total_seconds()))
+    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    if minutes:
+        return f"{minutes} min"
+    return f"{seconds} s"
+
+
+def ago(length: timedelta) -> str:
+    """How long ago, in its largest unit."""
+    seconds = int(length.total_seconds())
+    if seconds < 5:
+        return "just now"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+SOON = timedelta(hours=1)
+
+
+def countdown(left: timedelta) -> str:
+    """The time left to decide, to the second in the last hour; past it, how long overdue."""
+    if left <= timedelta(0):
+        return f"{span(-left)} overdue"
+    if left >= SOON:
+        return span(left)
+    seconds = int(left.total_seconds())
+    return f"{seconds // 60}:{seconds % 60:02} min"
+
+
+def urgency(left: timedelta) -> str:
+    if left <= timedelta(0):
+        return "overdue"
+    return "soon" if left < SOON else "calm"

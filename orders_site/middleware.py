@@ -1,0 +1,37 @@
+"""What holds for every answer of the desk."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.deprecation import MiddlewareMixin
+from django.views.defaults import page_not_found
+
+
+class SignInRequired(LoginRequiredMiddleware):
+    """Anonymous requests go to sign-in. A script gets told so instead: it would put the sign-in page into a row."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponseBase:  # type: ignore[override]
+        if "HX-Request" in request.headers:
+            return HttpResponse("Sign in first.\n", status=401, content_type="text/plain")
+        return super().handle_no_permission(request, view_func)
+
+
+class NoStore(MiddlewareMixin):
+    """What is behind the sign-in stays out of every cache, the browser's Back button included."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if "Cache-Control" not in response.headers:
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+class DesignedNotFound(MiddlewareMixin):
+    """With DEBUG on, too, what is not there gets our page; errors keep their traceback."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if settings.DEBUG and response.status_code == 404:
+            return page_not_found(request, Exception())
+        return response
