@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -37,6 +38,8 @@ class CannotStart(Exception):
 
 class PostgresServer:
     """The cluster in `folder/postgres`, reached through a Unix socket and over no network."""
+
+    name = "PostgreSQL"
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = folder / "postgres"
@@ -62,7 +65,6 @@ class PostgresServer:
 
         Raises CannotStart with PostgreSQL's own last words.
         """
-        self._clear_the_way()
         if not self.data.exists():
             self._create()
         if self._socket_folder != self.data:
@@ -70,8 +72,16 @@ class PostgresServer:
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
         command = [*_as_owner_of(self.data), _postgres("postgres"), "-D", str(self.data), *settings]
         self._process = _start(command, self.log)
-        _await_answer(self._answers, self._process, "PostgreSQL", self.log)
+        _await_answer(self, self._process)
         self._create_database()
+
+    def end_left_over(self) -> int:
+        """Stop the server that a killed `make up` left running on this data; return how many that were.
+
+        Its `postmaster.pid` has to go in any case: as soon as another process has that number, PostgreSQL
+        would take it for a running server.
+        """
+        return _end_left_over(self.data / "postmaster.pid", str(self.data), signal.SIGINT)
 
     def stop(self) -> None:
         """Disconnect everybody and stop, with nothing to recover at the next start."""
@@ -81,22 +91,6 @@ class PostgresServer:
         self._process = None
         if self._socket_folder != self.data:
             self._socket_folder.rmdir()
-
-    def _clear_the_way(self) -> None:
-        """Stop the server that a killed `make up` left running on this data.
-
-        If there is none, its `postmaster.pid` has to go: as soon as another process has that number,
-        PostgreSQL would take it for a running server.
-        """
-        pid_file = self.data / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        pid = int(pid_file.read_text().split()[0])
-        if psutil.pid_exists(pid):
-            process = psutil.Process(pid)
-            if str(self.data) in process.cmdline():
-                end_process(process, signal.SIGINT)
-        pid_file.unlink(missing_ok=True)
 
     def _create(self) -> None:
         """Make the cluster beside its place and move it there, so that nobody ever finds half of one."""
@@ -129,7 +123,7 @@ class PostgresServer:
             if connection.execute("SELECT FROM pg_database WHERE datname = 'countersign'").rowcount == 0:
                 connection.execute("CREATE DATABASE countersign")
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             psycopg.connect(self._url("postgres"), connect_timeout=5).close()
         except psycopg.OperationalError:
@@ -143,12 +137,16 @@ class PostgresServer:
 class TemporalServer:
     """The dev server, with its workflows in `folder/temporal.db`, so that they outlive it."""
 
+    name = "Temporal"
+
     def __init__(self, folder: Path, port: int, ui_port: int | None = None) -> None:
         self.address = f"127.0.0.1:{port}"
         self.log = folder / "temporal.log"
+        self._pid_file = folder / "temporal.pid"
+        self._database = str(folder / "temporal.db")
         self._command = [_temporal(), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port)]
         self._command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port), "--ui-disable-news-fetch"]
-        self._command += ["--db-filename", str(folder / "temporal.db")]
+        self._command += ["--db-filename", self._database]
         # Five times the throughput of the defaults, and it still survives a kill.
         self._command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=1"]
         # Timers fire within 50 ms of their time instead of a second. The value is JSON: the quotes belong to it.
@@ -156,13 +154,27 @@ class TemporalServer:
         self._command += ["--log-level", "error"]
         self._process: psutil.Popen | None = None
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a client here, whatever the configuration file of this machine's user says."""
+        return {
+            "TEMPORAL_ADDRESS": self.address,
+            "TEMPORAL_NAMESPACE": "default",
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+        }
+
     def start(self) -> None:
         """Start it, again on the same port and file if it ran before.
 
         Raises CannotStart with its own last words.
         """
         self._process = _start(self._command, self.log)
-        _await_answer(self._answers, self._process, "Temporal", self.log)
+        self._pid_file.write_text(str(self._process.pid))
+        _await_answer(self, self._process)
+
+    def end_left_over(self) -> int:
+        """Stop the server that a killed `make up` left running on this file; return how many that were."""
+        return _end_left_over(self._pid_file, self._database, signal.SIGTERM)
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -175,15 +187,26 @@ class TemporalServer:
         if self._process is not None:
             end_process(self._process, how)
             self._process = None
+            self._pid_file.unlink()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         """Whether the default namespace can be used; the port is open a little before that."""
         command = [_temporal(), "operator", "namespace", "describe", "--namespace", "default"]
-        command += ["--address", self.address, "--command-timeout", "5s", "--disable-config-env"]
+        command += [
+            "--address",
+            self.address,
+            "--command-timeout",
+            "5s",
+            "--disable-config-env",
+            "--disable-config-file",
+        ]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def start_together(*servers: PostgresServer | TemporalServer) -> None:
+Server = PostgresServer | TemporalServer
+
+
+def start_together(servers: Iterable[Server]) -> None:
     """Start the servers at the same time; each has to be stopped, even if another one cannot start."""
     with ThreadPoolExecutor() as threads:
         for started in [threads.submit(server.start) for server in servers]:
@@ -215,15 +238,28 @@ def _start(command: Sequence[str], log: Path) -> psutil.Popen:
         return psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
 
 
-def _await_answer(answers: Callable[[], bool], process: psutil.Popen, name: str, log: Path) -> None:
+def _end_left_over(pid_file: Path, argument: str, how: signal.Signals) -> int:
+    """End the process that the file names, if its command line shows that it is the one; return how many."""
+    if not pid_file.exists():
+        return 0
+    ended = 0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(pid_file.read_text().split()[0]))
+        if argument in process.cmdline():
+            end_process(process, how)
+            ended = 1
+    pid_file.unlink(missing_ok=True)
+    return ended
+
+
+def _await_answer(server: Server, process: psutil.Popen) -> None:
     deadline = time.monotonic() + SECONDS_TO_START
-    while not answers():
+    while not server.answers():
         if process.poll() is not None:
-            last_words = _last_words(log.read_text(errors="replace"))
-            raise CannotStart(f"{name} ended while it was starting; the last words in {log} are: {last_words}")
+            last_words = _last_words(server.log.read_text(errors="replace"))
+            raise CannotStart(f"{server.name} ended while it was starting; {server.log} says: {last_words}")
         if time.monotonic() > deadline:
-            end_process(process, signal.SIGKILL)
-            raise CannotStart(f"{name} did not answer within {SECONDS_TO_START} s of its start; its log is {log}.")
+            raise CannotStart(f"{server.name} did not answer within {SECONDS_TO_START} s; its log is {server.log}.")
         time.sleep(0.02)
 
 

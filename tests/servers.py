@@ -56,10 +56,10 @@ def environment_of_the_run() -> Iterator[dict[str, str]]:
         temporal = TemporalServer(Path(folder), free_port())
         given = os.environ.get("TEST_DATABASE_URL")
         try:
-            start_together(temporal, *([] if given else [postgres]))
+            start_together([temporal] if given else [temporal, postgres])
             yield {
                 "DATABASE_URL": given or postgres.url,
-                "TEMPORAL_ADDRESS": temporal.address,
+                **temporal.environment,
                 "DJANGO_DEBUG": "0",
                 "DJANGO_HTTPS": "0",
                 "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),

@@ -1,0 +1,178 @@
+"""`make up`: the whole desk on this machine, from its database to its web server, until Ctrl-C.
+
+Servers start before processes and end after them. What goes wrong on the way is one sentence and exit status 1.
+"""
+
+import fcntl
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import StringIO
+from pathlib import Path
+from typing import NoReturn
+
+from devstack.manage import environment_kept
+from devstack.processes import Processes, end_marked
+from devstack.servers import CannotStart, PostgresServer, Server, TemporalServer, start_together
+from devstack.settings import Settings, check_folder
+from devstack.welcome import welcome
+
+STARTED_AT = time.monotonic()
+
+
+def main() -> int:
+    end_on_signals()
+    try:
+        with suppress(KeyboardInterrupt):
+            run_desk(Settings.read(os.environ))
+    except (CannotStart, OSError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    say("Stopped")
+    return 0
+
+
+def run_desk(settings: Settings) -> None:
+    check_folder(settings.data_dir)
+    with only_one(settings.data_dir), running_servers(settings) as servers:
+        prepare_database(settings)
+        with environment_kept(settings.data_dir):
+            run_processes(settings, servers)
+
+
+def end_on_signals() -> None:
+    """Take every signal to end as a Ctrl-C, and only the first one: the end itself is not to be cut short."""
+    endings = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        endings.append(signal.SIGHUP)
+
+    def end(*_: object) -> NoReturn:
+        for ending in endings:
+            signal.signal(ending, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for ending in endings:
+        signal.signal(ending, end)
+
+
+@contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the data against a second `make up`.
+
+    The lock is POSIX's, which ends with this very process: one of flock(2) would be inherited by honcho's
+    helpers, and outlive us.
+    """
+    with (data_dir / "lock").open("a+") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise CannotStart(
+                f"The data in {data_dir} is in use by another `make up` (process {lock.read()}): "
+                "stop that, or name another folder with DATA_DIR=."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def running_servers(settings: Settings) -> Iterator[list[Server]]:
+    """Run PostgreSQL and Temporal, except where the settings name one that runs already."""
+    postgres = PostgresServer(settings.data_dir)
+    temporal = TemporalServer(settings.data_dir, settings.temporal_port, settings.temporal_ui_port)
+    end_left_over(settings, postgres, temporal)
+    settings.check_ports()
+    settings.check_given_servers()
+
+    ours: list[Server] = []
+    if settings.database_url is None:
+        ours.append(postgres)
+        os.environ["DATABASE_URL"] = postgres.url
+    if settings.temporal_address is None:
+        ours.append(temporal)
+        os.environ |= temporal.environment | {"TEMPORAL_UI_URL": settings.temporal_ui_url}
+    try:
+        for server in ours:
+            say(f"Starting {server.name}")
+        start_together(ours)
+        yield ours
+    finally:
+        for server in reversed(ours):
+            say(f"Stopping {server.name}")
+            server.stop()
+
+
+def end_left_over(settings: Settings, *servers: Server) -> None:
+    """End what an earlier `make up` could not end because it was killed."""
+    left_over = end_marked(str(settings.data_dir)) + sum(server.end_left_over() for server in servers)
+    if left_over:
+        say(f"Ended what an earlier `make up` had left running ({left_over} processes)")
+
+
+def prepare_database(settings: Settings) -> None:
+    """Migrate, and make the roles. Django is loaded only now that the environment says how."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orders_site.settings")
+    os.environ.setdefault("DJANGO_DEBUG", "1")
+    os.environ.setdefault("DJANGO_SECRET_KEY", secret_key(settings.data_dir))
+    say("Preparing the database")
+
+    import django
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import CommandError, call_command
+    from django.db import Error, connections
+
+    try:
+        django.setup()
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("create_roles", stdout=StringIO())
+    except (ImproperlyConfigured, CommandError, Error) as problem:
+        raise CannotStart(f"The database could not be prepared: {str(problem).strip()}") from problem
+    finally:
+        connections.close_all()
+
+
+def secret_key(data_dir: Path) -> str:
+    """Keep one key, so that nobody is signed out by a restart."""
+    file = data_dir / "secret_key"
+    file.touch(mode=0o600)
+    if not file.read_text():
+        file.write_text(secrets.token_urlsafe(50))
+    return file.read_text()
+
+
+def run_processes(settings: Settings, servers: list[Server]) -> None:
+    """Run the web server and the workers until somebody ends them.
+
+    Raises CannotStart if one of them ended by itself.
+    """
+    say("Starting the web server and the workers")
+    processes = Processes(mark=str(settings.data_dir))
+    for server in servers:
+        processes.add(server.name.lower(), ["tail", "-n", "0", "-F", str(server.log)])
+    web = ["-m", "gunicorn", "--bind", f"127.0.0.1:{settings.port}", "--no-control-socket"]
+    processes.add("web", [sys.executable, *web], {"DATABASE_POOL": "1"})
+    processes.add("orders", [sys.executable, "manage.py", "runworker", "orders"])
+    processes.add("shipping", [sys.executable, "manage.py", "runworker", "shipping"])
+    if settings.demo:
+        processes.add("demo", [sys.executable, "manage.py", "demo_orders"])
+
+    threading.Thread(target=welcome, args=[settings], daemon=True).start()
+    processes.run()
+    if processes.ended_by_itself is not None:
+        raise CannotStart(f"{processes.ended_by_itself} ended by itself; the lines above say why.")
+
+
+def say(message: str) -> None:
+    with suppress(OSError):  # a terminal that is gone keeps nobody from stopping in order
+        print(f"{time.monotonic() - STARTED_AT:5.1f} s  {message}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
