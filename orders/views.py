@@ -5,6 +5,7 @@ fragment that asked (`HX-Target` names it).
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,7 +153,7 @@ def cancel(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
 
 @require_safe
 def catch_up_queue(request: HttpRequest) -> HttpResponse:
-    shown = selectors.parse_shown(request.GET.get("shown", ""))
+    shown = _shown(request, "shown")
     changed = [row for row in selectors.rows(shown) if row.order.version != shown[row.order.pk]]
     since = request.GET.get("since", "")
     new = (
@@ -160,20 +161,23 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
         if since.isdecimal() and since.isascii() and len(since) < 19
         else []
     )
+    told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_open]
     fragments = [live.queue_row(row, may_decide=may_decide(request.user)) for row in changed]
-    return JsonResponse({"fragments": [*fragments, *_desk_fragments()], "new": [str(order) for order in new]})
+    return JsonResponse(
+        {"fragments": [*fragments, *_desk_fragments()], "new": sorted({str(order) for order in [*new, *told_already]})}
+    )
 
 
 @require_safe
 def catch_up_orders(request: HttpRequest) -> HttpResponse:
-    shown = selectors.parse_shown(request.GET.get("shown", ""))
+    shown = _shown(request, "shown")
     changed = [row for row in selectors.rows(shown) if row.order.version != shown[row.order.pk]]
     return JsonResponse({"fragments": [*(live.orders_row(row) for row in changed), *_desk_fragments()]})
 
 
 @require_safe
 def catch_up_order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    shown = selectors.parse_shown(request.GET.get("shown", ""))
+    shown = _shown(request, "shown")
     try:
         if selectors.order_version(order_id) == shown.get(order_id):
             return JsonResponse({"fragments": _desk_fragments()})
@@ -207,6 +211,10 @@ def may_decide(user: Person) -> bool:
 def _cursor(request: HttpRequest, name: str, key: str) -> selectors.Cursor | None:
     text = request.GET.get(name)
     return selectors.Cursor.parse(text, key=key) if text else None
+
+
+def _shown(request: HttpRequest, name: str) -> Mapping[uuid.UUID, int]:
+    return selectors.parse_shown(request.GET.get(name, ""))
 
 
 def _row_or_404(order_id: uuid.UUID) -> selectors.Row:

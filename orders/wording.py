@@ -31,6 +31,15 @@ STATUS_WORDS: dict[Status, str] = {
     Status.FAILED: "Failed",
 }
 
+PAYMENT_WORDS: dict[tuple[str, str], str] = {
+    ("charge", "processing"): "being charged",
+    ("charge", "succeeded"): "charged",
+    ("charge", "failed"): "declined",
+    ("refund", "processing"): "being refunded",
+    ("refund", "succeeded"): "refunded",
+    ("refund", "cancelled"): "not needed",
+}
+
 
 class Tone(StrEnum):
     """What kind of news a status is; each has a colour and a shape."""

@@ -1,0 +1,375 @@
+/* Keeps the page true by itself. One stream serves all tabs of a browser; what may have been missed is asked for.
+
+   A fragment has a root with an id and a data-version, and parts with data-part. An older version never replaces
+   a newer one, and a part in which somebody works is never replaced: it is told what happened instead. */
+"use strict";
+
+(() => {
+  const body = document.body;
+  const SILENT_MS = 40_000; // the server pings every 15 s
+  const GRACE_MS = 1_500; // a stream that is back by then was never away
+  const POLL_LIVE_MS = 60_000;
+  const POLL_AWAY_MS = 10_000;
+
+  // Time. The server's clock counts: its first word is on the page.
+
+  const drift = Number(document.getElementById("engine")?.dataset.version ?? Date.now()) - Date.now();
+  const now = () => Date.now() + (Math.abs(drift) > 3_000 ? drift : 0);
+  const pad = (number) => String(number).padStart(2, "0");
+
+  function span(seconds) {
+    const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3_600) % 24, Math.floor(seconds / 60) % 60];
+    if (days) return `${days} d ${hours} h`;
+    if (hours) return `${hours} h ${pad(minutes)} min`;
+    return minutes ? `${minutes} min` : `${seconds} s`;
+  }
+
+  function ago(seconds) {
+    if (seconds < 5) return "just now";
+    const [unit, size] = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]].find(([, size]) => seconds >= size);
+    return `${Math.floor(seconds / size)} ${unit} ago`;
+  }
+
+  function write(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+
+  function tick() {
+    for (const time of document.querySelectorAll("time[data-ago]")) {
+      write(time, ago(Math.floor((now() - Date.parse(time.dateTime)) / 1_000)));
+    }
+    for (const time of document.querySelectorAll("time[data-due]")) {
+      const left = Math.floor((Date.parse(time.dateTime) - now()) / 1_000);
+      const urgency = left <= 0 ? "overdue" : left < 3_600 ? "soon" : "calm";
+      if (!time.classList.contains(urgency)) time.className = `due ${urgency}`;
+      write(time, left <= 0 ? `${span(-left)} overdue` : left < 3_600 ? `${Math.floor(left / 60)}:${pad(left % 60)} min` : span(left));
+    }
+  }
+
+  // Fragments
+
+  const held = new Map(); // parts in use, and what they become when they are left
+  const late = new Map(); // fragments for roots whose own request is under way
+
+  const parse = (html) => {
+    const template = document.createElement("template");
+    template.innerHTML = html.trim();
+    return template.content.firstElementChild;
+  };
+  const version = (root) => Number(root.dataset.version);
+  const isTyped = (part) => [...part.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);
+  const isBusy = (part) =>
+    part.contains(document.activeElement) || part.querySelector("details[open], [data-keep]") !== null || isTyped(part);
+
+  function apply(html) {
+    const fresh = parse(html);
+    const root = document.getElementById(fresh.id);
+    if (!root || version(fresh) <= version(root)) return;
+    if (root.querySelector(".htmx-request")) late.set(root.id, html);
+    else patch(root, fresh);
+  }
+
+  function patch(root, fresh, asking = null) {
+    const parts = [...fresh.querySelectorAll("[data-part]")];
+    if (!parts.length) {
+      root.replaceWith(fresh);
+      return;
+    }
+    for (const part of parts) {
+      const old = root.querySelector(`[data-part="${part.dataset.part}"]`);
+      if (!old || old.isEqualNode(part)) continue;
+      if (!old.contains(asking) && isBusy(old)) hold(old, part, fresh.dataset.news);
+      else put(old, part);
+    }
+    if (version(fresh) > version(root) && root.localName === "tr") flash(root);
+    root.classList.toggle("decided", fresh.classList.contains("decided"));
+    root.dataset.version = fresh.dataset.version;
+    tick();
+  }
+
+  function put(old, part) {
+    held.delete(old);
+    if ("grow" in part.dataset) {
+      let next = null;
+      for (const item of [...part.children].reverse()) {
+        const known = document.getElementById(item.id);
+        if (!known) {
+          item.classList.add("arrived");
+          old.insertBefore(item, next);
+        }
+        next = known ?? item;
+      }
+      return;
+    }
+    old.replaceWith(part);
+    window.htmx?.process(part);
+    part.querySelector("[autofocus]")?.focus();
+  }
+
+  function hold(old, part, news) {
+    held.set(old, part);
+    if (!news) return;
+    for (const form of old.querySelectorAll("form")) {
+      if (!form.querySelector("button")) continue;
+      form.dataset.stopped = "";
+      form.querySelector("button").setAttribute("aria-disabled", "true");
+    }
+    if (old.querySelector(".news, [data-keep]")) return;
+    const said = document.createElement("p");
+    said.className = "news";
+    said.setAttribute("role", "status");
+    said.textContent = news + (isTyped(old) ? ". Your text is kept here." : ".");
+    (old.querySelector("details[open] form") ?? old.querySelector(".decide") ?? old).prepend(said);
+  }
+
+  function release() {
+    for (const [old, part] of held) {
+      if (!old.isConnected) held.delete(old);
+      else if (!isBusy(old)) put(old, part);
+    }
+  }
+
+  function flash(element) {
+    element.classList.remove("changed");
+    void element.offsetWidth; // starts the animation again
+    element.classList.add("changed");
+  }
+
+  document.addEventListener("focusout", () => setTimeout(release));
+  document.addEventListener("input", release);
+  document.addEventListener("submit", (event) => {
+    if (!("stopped" in event.target.dataset)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+
+  // New orders wait behind a button: the list does not move by itself.
+
+  const newButton = document.getElementById("new");
+  let fresh = new Set();
+
+  function showNew() {
+    if (!newButton) return;
+    newButton.hidden = fresh.size === 0;
+    write(newButton, `${fresh.size > 99 ? "99+" : fresh.size} new`);
+  }
+
+  // Catching up
+
+  let asking = false;
+  let askAgain = false;
+  let askedAt = Date.now();
+
+  async function catchUp() {
+    if (asking) {
+      askAgain = true;
+      return;
+    }
+    asking = true;
+    askedAt = Date.now();
+    const url = new URL(body.dataset.catchUp, location.href);
+    const shown = [...document.querySelectorAll("[data-order][data-version]")];
+    if (shown.length) url.searchParams.set("shown", shown.map((root) => `${root.dataset.order}:${version(root)}`).join());
+    if (newButton) {
+      url.searchParams.set("since", newButton.dataset.since);
+      url.searchParams.set("new", [...fresh].map((order) => `${order}:0`).join());
+    }
+    try {
+      const answer = await fetch(url, { headers: { "HX-Request": "true" }, cache: "no-store", signal: AbortSignal.timeout(10_000) });
+      if (answer.status === 401) showSignedOut();
+      if (answer.ok) {
+        const told = await answer.json();
+        told.fragments.forEach(apply);
+        if (told.new) fresh = new Set(told.new);
+        showNew();
+      }
+    } catch {
+      // Unreachable: the sign says so, and the next poll asks again.
+    }
+    asking = false;
+    if (askAgain) {
+      askAgain = false;
+      catchUp();
+    }
+  }
+
+  // The sign
+
+  const sign = document.getElementById("live-sign");
+  let isLive = false;
+  let heardAt = Date.now();
+  let awayTimer = 0;
+
+  function showLive() {
+    clearTimeout(awayTimer);
+    awayTimer = 0;
+    isLive = true;
+    sign.classList.remove("away");
+    write(sign, "Live");
+  }
+
+  function showAway() {
+    isLive = false;
+    if (awayTimer) return;
+    const since = new Date();
+    awayTimer = setTimeout(() => {
+      sign.classList.add("away");
+      write(sign, `Not live since ${since.toLocaleTimeString("en-GB")}, trying again`);
+    }, GRACE_MS);
+  }
+
+  function showSignedOut() {
+    clearTimeout(awayTimer);
+    awayTimer = -1;
+    isLive = false;
+    sign.classList.add("away");
+    const link = document.createElement("a");
+    link.href = location.href;
+    link.textContent = "Sign in again";
+    sign.replaceChildren("You are signed out. ", link);
+  }
+
+  // The stream: held by one tab, heard by all
+
+  const name = `countersign-live-${body.dataset.user}`;
+  const channel = "BroadcastChannel" in window ? new BroadcastChannel(name) : null;
+  let source = null;
+  let retryMs = 1_000;
+
+  function hear({ type, data }) {
+    heardAt = Date.now();
+    if (type === "hello") {
+      if (source) channel.postMessage({ type: isLive ? "live" : "away" });
+    } else if (type === "away") {
+      showAway();
+    } else if (type === "catch-up" || (type === "live" && !isLive)) {
+      showLive();
+      setTimeout(catchUp, document.hidden ? Math.random() * 500 : 0);
+    } else if (type === "change") {
+      hearChange(JSON.parse(data));
+    } else if (type === "desk") {
+      JSON.parse(data).fragments.forEach(apply);
+    }
+  }
+
+  function hearChange(change) {
+    change.fragments.forEach(apply);
+    const order = document.getElementById(`order-${change.order}`);
+    if (order && version(order) < change.version) catchUp();
+    if (newButton && change.open && !document.getElementById(`queue-${change.order}`)) fresh.add(change.order);
+    if (!change.open) fresh.delete(change.order);
+    showNew();
+  }
+
+  function tell(message) {
+    hear(message);
+    channel?.postMessage(message);
+  }
+
+  function open() {
+    close();
+    heardAt = Date.now();
+    source = new EventSource(body.dataset.live);
+    for (const type of ["catch-up", "away", "change", "desk", "ping"]) {
+      source.addEventListener(type, (event) => {
+        retryMs = 1_000;
+        tell({ type, data: event.data });
+      });
+    }
+    source.addEventListener("error", () => {
+      tell({ type: "away" });
+      if (source?.readyState !== EventSource.CLOSED) return; // it tries again by itself
+      setTimeout(() => source && open(), retryMs * (0.75 + Math.random() / 2));
+      retryMs = Math.min(retryMs * 2, 15_000);
+    });
+  }
+
+  function close() {
+    source?.close();
+    source = null;
+  }
+
+  showAway();
+  if (channel) channel.addEventListener("message", (event) => hear(event.data));
+  if (channel && navigator.locks) {
+    navigator.locks.request(name, () => new Promise(open));
+    channel.postMessage({ type: "hello" });
+  } else if (!document.hidden) {
+    open();
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (!navigator.locks) document.hidden ? close() : open();
+    else if (!document.hidden && (!isLive || Date.now() - heardAt > 20_000)) catchUp();
+  });
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+  setInterval(() => {
+    tick();
+    if (Date.now() - heardAt > SILENT_MS) {
+      if (isLive) showAway();
+      if (source) open();
+    }
+    if (!document.hidden && Date.now() - askedAt > (isLive ? POLL_LIVE_MS : POLL_AWAY_MS)) catchUp();
+  }, 1_000);
+
+  // Decisions: htmx sends them, and their answers are fragments like all others.
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { target, xhr, requestConfig } = event.detail;
+    if (!("order" in target.dataset)) return;
+    event.detail.shouldSwap = false;
+    const root = document.getElementById(target.id);
+    const answer = parse(xhr.responseText || "<p>");
+    if (root && answer.id === root.id) {
+      patch(root, answer, requestConfig.elt);
+      if (!root.contains(document.activeElement)) root.querySelector("a.number, h1")?.focus({ preventScroll: true });
+    } else {
+      complain(requestConfig.elt, xhr.status);
+    }
+  });
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const html = late.get(event.detail.target?.id);
+    late.delete(event.detail.target?.id);
+    setTimeout(() => html && apply(html));
+  });
+  document.addEventListener("htmx:sendError", (event) => complain(event.detail.elt, 0));
+  document.addEventListener("htmx:timeout", (event) => complain(event.detail.elt, 0));
+
+  function complain(form, status) {
+    if (!form?.isConnected || form.localName !== "form") return;
+    const words = {
+      0: "The desk cannot be reached, so it is not known whether this was carried out. Try again when the connection is back.",
+      401: "You are signed out. Sign in from another tab, then try again.",
+      403: "This page is out of date. Reload it, then try again.",
+      404: "This order is not here any more.",
+    };
+    form.querySelector(".wrong")?.remove();
+    const said = document.createElement("p");
+    said.className = "wrong";
+    said.setAttribute("role", "alert");
+    said.textContent = words[status] ?? "The desk could not answer. Look at the order before you try again.";
+    form.append(said);
+  }
+
+  // Panels
+
+  document.addEventListener("toggle", (event) => {
+    if (!event.target.matches?.("details.ask[open]")) return;
+    event.target.querySelector("textarea")?.focus({ preventScroll: true });
+    event.target.querySelector(".panel")?.scrollIntoView({ block: "nearest" });
+  }, true);
+  document.addEventListener("keydown", (event) => {
+    const panel = event.key === "Escape" && event.target.closest("details.ask[open]");
+    if (!panel) return;
+    panel.open = false;
+    panel.querySelector("summary").focus();
+  });
+  document.addEventListener("click", (event) => {
+    for (const panel of document.querySelectorAll("details.ask[open]")) {
+      if (!panel.contains(event.target) && !isTyped(panel) && !panel.querySelector("[readonly]")) panel.open = false;
+    }
+    release();
+  });
+})();

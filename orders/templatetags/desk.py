@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from orders import money as amounts
 from orders import wording
-from orders.models import Order, Review
+from orders.models import Order, Payment, Review
 from orders.states import Status
 
 register = template.Library()
@@ -30,6 +30,11 @@ def status(order: Order) -> SafeString:
     """The order's status by word, shape and colour."""
     now = Status(order.status)
     return format_html('<span class="status {}">{}</span>', wording.tone(now), wording.STATUS_WORDS[now])
+
+
+@register.simple_tag
+def payment_status(payment: Payment) -> str:
+    return wording.PAYMENT_WORDS.get((payment.kind, payment.status), payment.get_status_display().lower())
 
 
 @register.filter
