@@ -6,7 +6,7 @@ an order that was started with it is still running.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from temporalio import activity
@@ -15,6 +15,9 @@ from orders.states import Status
 
 ORDER_WORKFLOW = "order"
 SHIPPING_WORKFLOW = "shipping"
+
+# How long Temporal waits for a worker that took a workflow task and was killed: so long its order stands still.
+TASK_TIMEOUT = timedelta(seconds=5)
 
 STATE_QUERY = "state"
 SIGNALS = ("approve", "reject", "cancel")

@@ -21,7 +21,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from orders import services
 from orders.models import Outbox
 from temporal_workers.client import CALL_TIMEOUT, is_away
-from temporal_workers.contracts import ORDER_WORKFLOW, News, OrderInput, order_workflow_id
+from temporal_workers.contracts import ORDER_WORKFLOW, TASK_TIMEOUT, News, OrderInput, order_workflow_id
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +114,7 @@ class Relay:
                     id=order_workflow_id(message.order_id),
                     task_queue=settings.TEMPORAL_ORDERS_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    task_timeout=TASK_TIMEOUT,
                     rpc_timeout=CALL_TIMEOUT,
                     **signal,
                 )

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from temporalio.client import Client
@@ -146,9 +148,20 @@ def stop_on_signals(stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> Non
 
     def handle(number: int, _frame: object) -> None:
         if asked.is_set():
-            raise SystemExit(128 + number)
+            leave(128 + number)
         asked.set()
         loop.call_soon_threadsafe(stop.set)
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process here and now, with everything said that was to be said.
+
+    The SDK's runtime has been seen to crash while the interpreter takes itself apart.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

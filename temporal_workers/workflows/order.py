@@ -151,6 +151,7 @@ class OrderWorkflow:
             ShippingInput(self._order.order_id),
             id=contracts.shipping_workflow_id(self._order.order_id),
             task_queue=self._order.shipping_queue,
+            task_timeout=contracts.TASK_TIMEOUT,
         )
         self._go_on(shipped.status)
 

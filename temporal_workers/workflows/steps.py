@@ -17,9 +17,10 @@ DATABASE: dict[str, Any] = {
     ),
 }
 
-# A call to the outside is an ordinary activity: each attempt is bounded, and visible in the history.
+# A call to the outside is an ordinary activity: each attempt is bounded, and visible in the history. The bound is
+# also how long an order waits whose worker was killed in the middle of the call.
 OUTSIDE: dict[str, Any] = {
-    "start_to_close_timeout": timedelta(seconds=10),
+    "start_to_close_timeout": timedelta(seconds=5),
     "schedule_to_close_timeout": timedelta(minutes=15),
     "retry_policy": RetryPolicy(
         initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_interval=timedelta(seconds=30)

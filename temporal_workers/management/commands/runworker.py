@@ -1,9 +1,6 @@
 """`manage.py runworker [orders|shipping|all]`: carry orders on, and hand the outbox to Temporal."""
 
 import asyncio
-import logging
-import os
-import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -19,16 +16,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, role: str, **options: Any) -> None:
         roles = worker.ROLES if role == "all" else (role,)
-        status = 0
-        try:
-            asyncio.run(_serve(roles))
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
-        # The SDK's runtime has been seen to crash while the interpreter takes itself apart.
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        asyncio.run(_serve(roles))
+        worker.leave(0)
 
 
 async def _serve(roles: tuple[str, ...]) -> None:

@@ -1,0 +1,67 @@
+"""The wire contract and what stands behind it."""
+
+import inspect
+from collections import Counter
+from typing import get_type_hints
+
+import pytest
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from orders.states import HUMAN_ACTIONS
+from temporal_workers import contracts, worker
+from temporal_workers.activities import orders as order_steps
+from temporal_workers.activities import shipping as shipping_steps
+from temporal_workers.activities.database import is_activity, stub_name
+from temporal_workers.activities.outside import CarrierCalls, PaymentCalls
+from temporal_workers.workflows.order import OrderWorkflow
+
+STUBS = {name: stub for name, stub in vars(contracts).items() if is_activity(stub)}
+HOMES = (order_steps, shipping_steps, PaymentCalls, CarrierCalls)
+
+
+def test_every_stub_has_exactly_one_implementation() -> None:
+    implemented = Counter(stub_name(member) for member in worker.implementations(*HOMES))
+
+    assert implemented == Counter({stub_name(stub): 1 for stub in STUBS.values()})
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_an_implementation_has_the_signature_of_its_stub(name: str) -> None:
+    (implementation,) = [member for member in worker.implementations(*HOMES) if stub_name(member) == name]
+
+    wanted, found = get_type_hints(STUBS[name]), get_type_hints(inspect.unwrap(implementation))
+
+    assert list(found.values()) == list(wanted.values())
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_a_stub_only_says_what_is_to_be_done(name: str) -> None:
+    assert "raise NotImplementedError" in inspect.getsource(STUBS[name])
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_an_activity_takes_one_payload_of_its_own_and_answers_with_one(name: str) -> None:
+    hints = get_type_hints(STUBS[name])
+
+    assert len(hints) == 2
+    assert all(hint.__module__ == contracts.__name__ for hint in hints.values())
+
+
+def test_every_human_action_is_a_signal_of_the_order() -> None:
+    definition = OrderWorkflow.__temporal_workflow_definition  # type: ignore[attr-defined]
+
+    assert set(definition.signals) == set(HUMAN_ACTIONS) == set(contracts.SIGNALS)
+    assert set(definition.queries) == {contracts.STATE_QUERY}
+
+
+async def test_workflows_run_in_the_sandbox() -> None:
+    source = inspect.getsource(worker)
+
+    assert "UnsandboxedWorkflowRunner" not in source
+    assert "workflow_runner" not in source
+    SandboxedWorkflowRunner().prepare_workflow(OrderWorkflow.__temporal_workflow_definition)  # type: ignore[attr-defined]
+
+
+def test_activities_know_their_stub() -> None:
+    with pytest.raises(TypeError):
+        stub_name(len)

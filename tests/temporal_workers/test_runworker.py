@@ -1,0 +1,146 @@
+"""The worker as a process: how it stops, and what it survives."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+
+from orders import services
+from orders.models import Heartbeat
+from orders.services import Actor, NewLine
+from tests.conftest import PlaceOrder
+from tests.temporal_workers.conftest import events_of, wait_for_status, wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+class WorkerProcess:
+    """`manage.py runworker all`, on this test's database and queues."""
+
+    def __init__(self) -> None:
+        host = quote(str(connection.settings_dict["HOST"]), safe="")
+        self._environment = os.environ | {
+            "DATABASE_URL": f"postgresql://postgres@/{connection.settings_dict['NAME']}?host={host}",
+            "SIMULATOR_DATABASE_URL": django_settings.SIMULATOR_DATABASE_URL,
+            "SIMULATOR_SECONDS": "0.6",
+            "TEMPORAL_ORDERS_QUEUE": django_settings.TEMPORAL_ORDERS_QUEUE,
+            "TEMPORAL_SHIPPING_QUEUE": django_settings.TEMPORAL_SHIPPING_QUEUE,
+        }
+        self._process: subprocess.Popen[str] | None = None
+        self._said: list[str] = []
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "manage.py", "runworker", "all"],
+            cwd=ROOT,
+            env=self._environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.wait_for_line("Serving queue shipping")
+
+    def wait_for_line(self, text: str) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._said.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"the worker ended without saying {text!r}:\n{''.join(self._said)}")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Let it end, and give its exit status."""
+        assert self._process is not None
+        _, rest = self._process.communicate(timeout=40)
+        self._said.append(rest)
+        return self._process.returncode
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self.wait()
+
+
+@pytest.fixture
+def worker_process(transactional_db: None, queues: None) -> Iterator[WorkerProcess]:
+    process = WorkerProcess()
+    process.start()
+    yield process
+    process.kill()
+
+
+def test_the_first_sigterm_drains_and_the_order_goes_on_elsewhere(
+    worker_process: WorkerProcess, place: PlaceOrder
+) -> None:
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+    wait_until(lambda: "charge_requested" in events_of(order))
+
+    worker_process.signal(signal.SIGTERM)
+
+    assert worker_process.wait() == 0
+    assert not Heartbeat.objects.exists()
+    worker_process.start()
+    wait_for_status(order, "completed")
+    assert events_of(order).count("charge") == 1
+
+
+def test_the_second_sigterm_stops_at_once(worker_process: WorkerProcess, place: PlaceOrder) -> None:
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+    wait_until(lambda: "charge_requested" in events_of(order))
+
+    worker_process.signal(signal.SIGTERM)
+    worker_process.wait_for_line("Draining")
+    worker_process.signal(signal.SIGTERM)
+
+    assert worker_process.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("struck_after", ["reserve", "charge_requested", "dispatch"])
+def test_an_order_outlives_a_killed_worker(worker_process: WorkerProcess, place: PlaceOrder, struck_after: str) -> None:
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+    wait_until(lambda: struck_after in events_of(order))
+
+    worker_process.signal(signal.SIGKILL)
+    worker_process.wait()
+    worker_process.start()
+
+    wait_for_status(order, "completed", seconds=60)
+    events = events_of(order)
+    assert len(events) == len(set(events))
+    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
+        found = ledger.execute("SELECT count(*) FROM simulator.bank WHERE key LIKE %s", [f"order-{order.pk}:%"])
+        assert found.fetchone() == (1,)
+
+
+def test_orders_go_on_when_every_database_connection_is_cut(
+    worker_process: WorkerProcess, place: PlaceOrder, as_alice: Actor
+) -> None:
+    orders = [place() for _ in range(3)]
+    for order in orders:
+        wait_for_status(order, "in_review")
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert len(cursor.fetchall()) >= 3
+    for order in orders:
+        services.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+
+    for order in orders:
+        wait_for_status(order, "completed")
+        assert events_of(order).count("charge") == 1
