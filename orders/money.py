@@ -1,7 +1,7 @@
 """Money and places: minor units to amounts, and the names that Babel keeps for currencies and countries."""
 
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 
 from babel import Locale
 from babel.numbers import format_currency, get_currency_precision
@@ -47,7 +47,7 @@ def country_name(code: str) -> str:
     return countries().get(code, code)
 
 
-@cache
+@lru_cache(maxsize=1_000)  # names come from outside, and there is no end to them
 def country_code(name: str) -> str:
     """The code of a country given by code or English name; empty where there is none such."""
     wanted = name.strip().casefold()
