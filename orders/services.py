@@ -9,7 +9,7 @@ a step that is already behind the order does nothing, and every step answers wit
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
@@ -38,6 +38,8 @@ from orders.states import Action, Status, may, next_status
 
 MOST_LINES = 1_000
 _LONGEST_ADDRESS_PART = {"country": 2, "line1": 200, "line2": 200, "city": 100, "region": 100, "postal_code": 20}
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST_DEADLINE = timedelta(days=366)
 MOST_MINOR = 10**15  # well inside a bigint, and more than anybody's order
 
 
@@ -142,7 +144,7 @@ def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
 
     Raises InvalidOrder naming each bad field, and DuplicateReference where the source has sent it before.
     """
-    _refuse_bad_input(new)
+    _refuse_bad_input(new, at=at)
     skus = {line.sku for line in new.lines}
     products = {product.sku: product for product in Product.objects.filter(sku__in=skus)}
     if unknown := sorted(skus - products.keys()):
@@ -187,7 +189,7 @@ def _total(lines: Sequence[NewLine]) -> int:
     return sum(line.quantity * line.unit_price_minor for line in lines)
 
 
-def _refuse_bad_input(new: NewOrder) -> None:
+def _refuse_bad_input(new: NewOrder, *, at: datetime) -> None:
     errors: dict[str, str] = {}
     texts = {
         "source": (new.source, 40),
@@ -199,8 +201,9 @@ def _refuse_bad_input(new: NewOrder) -> None:
     for name, (value, most) in texts.items():
         if wrong := _wrong_with_text(value, most):
             errors[name] = wrong
-    if not new.customer_name.strip():
-        errors["customer_name"] = "is missing"
+    for name, value in (("source", new.source), ("customer_name", new.customer_name)):
+        if not value.strip():
+            errors[name] = "is missing"
     if new.customer_email.strip() and "customer_email" not in errors:
         try:
             validate_email(new.customer_email.strip())
@@ -210,8 +213,7 @@ def _refuse_bad_input(new: NewOrder) -> None:
         errors["address.country"] = "is not an ISO 3166 country code, such as DE"
     if not money.is_currency(new.currency):
         errors["currency"] = "is not an ISO 4217 currency code, such as EUR"
-    if new.decide_within is not None and new.decide_within <= timedelta(0):
-        errors["decide_within"] = "must be longer than nothing"
+    errors |= _wrong_with_times(new, at)
     errors |= _wrong_with_lines(new.lines)
     if errors:
         raise InvalidOrder(errors)
@@ -229,6 +231,17 @@ def _wrong_with_text(value: str, most: int) -> str:
     return ""
 
 
+def _wrong_with_times(new: NewOrder, at: datetime) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    if new.placed_at.tzinfo is None:
+        errors["placed_at"] = "names no time zone"
+    elif not LONG_AGO <= new.placed_at <= at + timedelta(days=1):
+        errors["placed_at"] = f"must be between {LONG_AGO:%Y} and now"
+    if new.decide_within is not None and not timedelta(0) < new.decide_within <= LONGEST_DEADLINE:
+        errors["decide_within"] = f"must be longer than nothing and at most {LONGEST_DEADLINE.days} days"
+    return errors
+
+
 def _wrong_with_lines(lines: Sequence[NewLine]) -> dict[str, str]:
     if not lines:
         return {"lines": "are missing"}
@@ -236,6 +249,8 @@ def _wrong_with_lines(lines: Sequence[NewLine]) -> dict[str, str]:
         return {"lines": f"are more than {MOST_LINES:,}"}
     errors: dict[str, str] = {}
     for index, line in enumerate(lines):
+        if wrong := _wrong_with_text(line.sku, 40):
+            errors[f"lines[{index}].sku"] = wrong
         if line.quantity < 1:
             errors[f"lines[{index}].quantity"] = "must be 1 or more"
         if line.unit_price_minor < 0:
