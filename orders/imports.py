@@ -21,13 +21,12 @@ from typing import BinaryIO, TextIO
 from zoneinfo import ZoneInfo
 
 from orders import money
-from orders.services import MOST_LINES, Address, NewLine, NewOrder
+from orders.services import LONG_AGO, MOST_LINES, Address, NewLine, NewOrder
 
 DELIMITERS = (",", ";", "\t", "|")
 LONGEST_LINE = 1_000_000
 LONGEST_SKU = 40
 MOST_UNITS = 2**31 - 1
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 REQUIRED = ("reference", "sku", "quantity", "unit_price", "placed_at")
 OPTIONAL = (
@@ -394,7 +393,7 @@ class LineReader:
             instant = (read if read.tzinfo else read.replace(tzinfo=self.layout.time_zone)).astimezone(UTC)
         except (ValueError, OverflowError):
             raise BadLine(Reason.DATE, text) from None
-        if not EARLIEST <= instant <= self.latest:
+        if not LONG_AGO <= instant <= self.latest:
             raise BadLine(Reason.DATE, text)
         return instant
 
