@@ -20,7 +20,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import close_old_connections, connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -172,8 +172,8 @@ class Hub:
                 continue
             try:
                 frames = await sync_to_async(render_changes, thread_sensitive=False)(changed, variants)
-            except DatabaseError as error:
-                logger.warning("Changed orders could not be loaded: %s", error)
+            except Exception:  # whatever one order has wrong with it, the others are told of
+                logger.exception("Changed orders could not be told")
                 self._tell_all(CATCH_UP)
                 continue
             for subscriber in self.subscribers:
@@ -187,8 +187,9 @@ class Hub:
                 continue
             try:
                 told, sent = await sync_to_async(render_desk, thread_sensitive=False)()
-            except DatabaseError:
-                continue  # the listener says so already
+            except Exception:
+                logger.exception("The state of the desk could not be told")
+                continue
             if told != self._desk_told:
                 self._desk_told = told
                 self._tell_all(sent)
@@ -217,7 +218,10 @@ def render_changes(changed: Collection[uuid.UUID], variants: Collection[bool]) -
                     "order": str(row.order.pk),
                     "version": row.order.version,
                     "open": row.is_open,
-                    "fragments": [queue_row(row, may_decide=may_decide), orders_row(row)],
+                    "fragments": [
+                        *([queue_row(row, may_decide=may_decide)] if row.review else []),
+                        orders_row(row),
+                    ],
                 },
             )
             for row in rows

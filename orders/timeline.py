@@ -45,6 +45,7 @@ _TITLES: dict[str, str] = {
     "charge_arrived": "The charge arrived after the order had been stopped",
     "charge_declined": "The card was declined",
     Action.PREPARE: "Package being made ready",
+    "package_ready": "Package ready",
     Action.DISPATCH: "Handing the package to the carrier",
     Action.CONFIRM_DISPATCH: "The carrier has the package",
     Action.COMPLETE: "Completed",

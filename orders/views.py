@@ -162,7 +162,7 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
         else []
     )
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_open]
-    fragments = [live.queue_row(row, may_decide=may_decide(request.user)) for row in changed]
+    fragments = [live.queue_row(row, may_decide=may_decide(request.user)) for row in changed if row.review]
     return JsonResponse(
         {"fragments": [*fragments, *_desk_fragments()], "new": sorted({str(order) for order in [*new, *told_already]})}
     )

@@ -320,8 +320,8 @@
     if (!("order" in target.dataset)) return;
     event.detail.shouldSwap = false;
     const root = document.getElementById(target.id);
-    const answer = parse(xhr.responseText || "<p>");
-    if (root && answer.id === root.id) {
+    const answer = parse(xhr.responseText);
+    if (root && answer?.id === root.id) {
       patch(root, answer, requestConfig.elt);
       if (!root.contains(document.activeElement)) root.querySelector("a.number, h1")?.focus({ preventScroll: true });
     } else {

@@ -1,0 +1,121 @@
+"""A process of its own that works on the stack's database through the services, told what to do line by line.
+
+A browser test cannot use the ORM itself: Playwright keeps an event loop running in its thread, and its process
+has Django set up for another database. Each line is JSON: the name of a function here and its arguments.
+"""
+
+import itertools
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.contrib.auth.models import Group, User  # noqa: E402
+
+from orders import accounts, services  # noqa: E402
+from orders.models import ActorKind, Order, Product  # noqa: E402
+from orders.services import Actor, Address, NewLine, NewOrder  # noqa: E402
+
+_references = itertools.count(1)
+
+
+def people(password: str) -> None:
+    accounts.create_roles()
+    for name, role in {"alice": "operator", "bob": "operator", "dana": "lead", "vera": "viewer"}.items():
+        User.objects.create_user(name, password=password).groups.add(Group.objects.get(name=role))
+    erin = User.objects.create_superuser("erin", password=password)
+    erin.groups.add(Group.objects.get(name="admin"))
+    services.stock_products(products=[Product(sku="LAMP", name="Brass desk lamp", stock=100_000)])
+
+
+def place(name: str = "Ann Lee", quantity: int = 2, reviewed: bool = False, due_seconds: int = 0) -> dict[str, str]:
+    """An order of lamps at 600.00 EUR each. `reviewed` does what a worker would do first."""
+    now = datetime.now(UTC)
+    new = NewOrder(
+        source="e2e",
+        reference=f"e2e-{now.timestamp()}-{next(_references)}",
+        customer_name=name,
+        customer_email=f"{name.lower().replace(' ', '.')}@example.com",
+        address=Address("DE", line1="Lindenstr. 4", city="Berlin", postal_code="10969"),
+        currency="EUR",
+        lines=[NewLine("LAMP", quantity, 60_000)],
+        placed_at=now,
+        decide_within=timedelta(seconds=due_seconds) if due_seconds else None,
+    )
+    order = services.place_order(new=new, actor=Actor(ActorKind.CUSTOMER, name), at=now)
+    if reviewed:
+        services.receive_order(order_id=order.pk, at=now)
+        services.validate_order(order_id=order.pk, at=now)
+    order.refresh_from_db()
+    return {"id": str(order.pk), "number": order.number}
+
+
+def approve(order: str, by: str) -> None:
+    services.approve(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC))
+
+
+def reject(order: str, by: str, reason: str) -> None:
+    services.reject(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason=reason)
+
+
+def cancel(order: str, by: str) -> None:
+    services.cancel(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason="")
+
+
+def expire(order: str) -> None:
+    services.settle_review(order_id=_order(order).pk, at=datetime.now(UTC) + timedelta(days=2))
+
+
+def fail(order: str, reason: str) -> None:
+    services.fail_order(order_id=_order(order).pk, at=datetime.now(UTC), reason=reason)
+
+
+def heartbeat(seconds_ago: float = 0, temporal_seconds_ago: float = 0) -> None:
+    """The life sign of a worker that is not there."""
+    now = datetime.now(UTC)
+    services.record_heartbeat(
+        worker="hands",
+        queues="orders,shipping",
+        started_at=now,
+        seen_at=now - timedelta(seconds=seconds_ago),
+        temporal_seen_at=now - timedelta(seconds=temporal_seconds_ago),
+        at=now - timedelta(seconds=seconds_ago),
+    )
+
+
+def status(order: str) -> str:
+    return _order(order).status
+
+
+def decisions(order: str) -> list[list[str]]:
+    """What the events say was decided, and by whom."""
+    events = _order(order).events.filter(type__in=["approve", "reject", "cancel"]).order_by("sequence")
+    return [[event.type, event.actor] for event in events]
+
+
+def _order(number: str) -> Order:
+    return Order.objects.get(number=number)
+
+
+def _operator(name: str) -> Actor:
+    return Actor.operator(User.objects.get(username=name))
+
+
+KNOWN = (people, place, approve, reject, cancel, expire, fail, heartbeat, status, decisions)
+
+
+def main() -> None:
+    known = {function.__name__: function for function in KNOWN}
+    for line in sys.stdin:
+        asked: dict[str, Any] = json.loads(line)
+        answer = known[asked["do"]](**asked["with"])  # type: ignore[operator]
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
