@@ -228,6 +228,7 @@ class OutboxAdmin(Records):
 
 @admin.register(Heartbeat)
 class HeartbeatAdmin(ReadOnly, ModelAdmin):
+    show_full_result_count = False
     list_display = ("worker", "queues", "started_at", "seen_at", "temporal_seen_at")
     ordering = ("worker",)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connections
+from pytest_django import Settings
 
 from orders import accounts, services
 from orders.models import Order, Product
@@ -20,6 +21,12 @@ PlaceOrder = Callable[..., Order]
 def _no_lasting_connections() -> None:
     """Threads end with their tests: a connection they kept would hold up the test database's removal."""
     connections.settings["default"]["CONN_MAX_AGE"] = 0
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Settings) -> None:
+    """A good hash takes a quarter of a second, and most tests have people in them."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def _user(name: str, role: str) -> User:
