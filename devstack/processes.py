@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -68,11 +69,12 @@ class TetheredProcess(Process):  # type: ignore[misc]
 
     def run(self, events: object = None, ignore_signals: bool = False) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        threading.Thread(target=self._end_with, args=[psutil.Process(os.getppid())], daemon=True).start()
+        threading.Thread(target=self._end_with, args=[os.getppid()], daemon=True).start()
         super().run(events, ignore_signals)
 
-    def _end_with(self, parent: psutil.Process) -> None:
-        parent.wait()
+    def _end_with(self, parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
         os.killpg(self._child.pid, signal.SIGTERM)
         os._exit(1)
 

@@ -132,10 +132,9 @@ def prepare_database(settings: Settings) -> None:
         django.setup()
         call_command("migrate", verbosity=0, interactive=False)
         call_command("create_roles", stdout=StringIO())
+        connections.close_all()
     except (ImproperlyConfigured, CommandError, Error) as problem:
         raise CannotStart(f"The database could not be prepared: {str(problem).strip()}") from problem
-    finally:
-        connections.close_all()
 
 
 def secret_key(data_dir: Path) -> str:

@@ -1,0 +1,184 @@
+"""The whole desk, started as a person starts it and ended in each way it can be ended.
+
+One test each for what takes several seconds to set up, so these tell longer stories than others do.
+"""
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+
+from devstack.processes import MARK
+from devstack.servers import free_port
+
+UP = [sys.executable, "-m", "devstack.up"]
+
+
+class Desk:
+    """One start of the stack; what it writes is read up to the event that a test waits for."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.output = ""
+
+    def read_until(self, pattern: str) -> re.Match[str]:
+        while not (found := re.search(pattern, self.output)):
+            line = self._stdout.readline()
+            assert line, f"It ended before it said {pattern!r}:\n{self.output}"
+            self.output += line
+        return found
+
+    def signal_group(self, how: signal.Signals) -> None:
+        """Signal as a terminal does: to `make`, to us, and to honcho's helpers at once."""
+        os.killpg(self.process.pid, how)
+
+    def wait(self) -> int:
+        self.output += self._stdout.read()
+        self._stdout.close()
+        return self.process.wait()
+
+    @property
+    def _stdout(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+    for process in processes_of(tmp_path / "data"):
+        process.kill()
+
+
+@pytest.fixture
+def environment(data_dir: Path) -> dict[str, str]:
+    of_the_tests = ("DATABASE_URL", "DJANGO_", "TEMPORAL_", "MAKE", "PYTEST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(of_the_tests)} | {
+        "DATA_DIR": str(data_dir),
+        "PORT": str(free_port()),
+        "TEMPORAL_PORT": str(free_port()),
+        "TEMPORAL_UI_PORT": str(free_port()),
+    }
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Callable[..., Desk]:
+    def start(command: list[str] = UP, **settings: str) -> Desk:
+        return Desk(command, environment | settings)
+
+    return start
+
+
+def processes_of(data_dir: Path) -> list[psutil.Process]:
+    """Servers have the folder on their command line, all others in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(data_dir) in " ".join(process.cmdline()) or process.environ().get(MARK) == str(data_dir):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def status_of(url: str) -> int:
+    host, path = url.removeprefix("http://").split("/", 1)
+    with closing(http.client.HTTPConnection(host, timeout=10)) as connection:
+        connection.request("GET", "/" + path)
+        return connection.getresponse().status
+
+
+def test_make_up_gives_a_desk_that_answers_until_ctrl_c(start: Callable[..., Desk], data_dir: Path) -> None:
+    desk = start(["make", "up", f"PYTHON={sys.executable}"])
+
+    url = desk.read_until(r"The desk +(http://\S+/)").group(1)
+    desk.read_until(r"alice +operator +\w{8,}")
+    desk.read_until(r"To stop +Ctrl-C")
+    status = status_of(url + "sign-in/")
+    second = start()
+    second_status = second.wait()
+    desk.signal_group(signal.SIGINT)
+    desk.wait()
+
+    assert status == 200
+    assert second_status == 1
+    assert re.fullmatch(
+        r"The data in .* is in use by another `make up` \(process \d+\): .*DATA_DIR=\.\n", second.output
+    )
+    assert desk.output.splitlines()[-1].endswith("Stopped")
+    assert processes_of(data_dir) == []
+
+
+def test_it_starts_again_after_a_kill(start: Callable[..., Desk], data_dir: Path) -> None:
+    first = start(DEMO="0")
+    first.read_until(r"alice +operator +\w{8,}")
+    first.read_until(r"To stop +Ctrl-C")
+    marked = [process for process in processes_of(data_dir) if MARK in process.environ()]
+
+    first.process.kill()
+    _, left_over = psutil.wait_procs(marked, timeout=30)
+    first.wait()
+    second = start(DEMO="0")
+    second.read_until(r"had left running \(2 processes\)")
+    second.read_until("create_demo_cast --reset")
+    second.signal_group(signal.SIGKILL)
+    second.wait()
+    third = start(DEMO="0")
+    third.read_until(r"had left running \(\d+ processes\)")
+    third.read_until(r"To stop +Ctrl-C")
+    third.process.terminate()
+    status = third.wait()
+
+    assert left_over == []
+    assert status == 0
+    assert processes_of(data_dir) == []
+
+
+def test_one_process_that_ends_takes_the_desk_with_it(start: Callable[..., Desk], data_dir: Path) -> None:
+    desk = start()
+    demo = psutil.Process(int(desk.read_until(r"demo started \(pid=(\d+)\)").group(1)))
+
+    demo.kill()
+    status = desk.wait()
+
+    assert status == 1
+    assert "demo ended by itself" in desk.output
+    assert processes_of(data_dir) == []
+
+
+def test_a_failure_at_the_start_is_one_sentence_and_status_1(start: Callable[..., Desk], data_dir: Path) -> None:
+    desk = start(DATABASE_URL=f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+
+    status = desk.wait()
+
+    assert status == 1
+    assert desk.output.startswith("The database that DATABASE_URL names cannot be reached")
+    assert desk.output.count("\n") == 1
+    assert processes_of(data_dir) == []
+
+
+def test_settings_that_django_refuses_are_one_sentence_too(start: Callable[..., Desk], data_dir: Path) -> None:
+    desk = start(REVIEW_DEADLINE="soon")
+
+    status = desk.wait()
+
+    assert status == 1
+    assert "REVIEW_DEADLINE must be a span" in desk.output
+    assert "Traceback" not in desk.output
+    assert processes_of(data_dir) == []

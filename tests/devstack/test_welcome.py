@@ -1,0 +1,31 @@
+from devstack.settings import Settings
+from devstack.welcome import Member, block
+
+SETTINGS = Settings.read({"PORT": "8123"})
+
+
+def test_the_block_names_the_desk_and_everybody_who_may_sign_in() -> None:
+    cast: list[Member] = [{"username": "alice", "role": "operator", "password": "tide-pool"}]
+
+    text = block(SETTINGS, cast)
+
+    assert "http://127.0.0.1:8123/" in text
+    assert "demo only; the passwords are shown this once" in text
+    assert "alice   operator  tide-pool" in text
+    assert "Ctrl-C" in text
+    assert "DEMO=0" in text
+
+
+def test_the_block_says_how_to_get_new_passwords_when_it_does_not_know_them() -> None:
+    cast: list[Member] = [{"username": "alice", "role": "operator", "password": None}]
+
+    text = block(SETTINGS, cast)
+
+    assert "None" not in text
+    assert "create_demo_cast --reset" in text
+
+
+def test_the_block_names_nobody_where_demos_are_off() -> None:
+    text = block(SETTINGS, cast=[])
+
+    assert "createsuperuser" in text
