@@ -81,7 +81,6 @@ def heartbeat(seconds_ago: float = 0, temporal_seconds_ago: float = 0) -> None:
         worker="hands",
         queues="orders,shipping",
         started_at=now,
-        seen_at=now - timedelta(seconds=seconds_ago),
         temporal_seen_at=now - timedelta(seconds=temporal_seconds_ago),
         at=now - timedelta(seconds=seconds_ago),
     )
@@ -89,6 +88,12 @@ def heartbeat(seconds_ago: float = 0, temporal_seconds_ago: float = 0) -> None:
 
 def status(order: str) -> str:
     return _order(order).status
+
+
+def with_status(status: str) -> list[dict[str, str]]:
+    """The orders of that status, the most valuable first."""
+    orders = Order.objects.filter(status=status).order_by("-total_minor", "id")[:50]
+    return [{"id": str(order.pk), "number": order.number} for order in orders]
 
 
 def decisions(order: str) -> list[list[str]]:
@@ -105,7 +110,7 @@ def _operator(name: str) -> Actor:
     return Actor.operator(User.objects.get(username=name))
 
 
-KNOWN = (people, place, approve, reject, cancel, expire, fail, heartbeat, status, decisions)
+KNOWN = (people, place, approve, reject, cancel, expire, fail, heartbeat, status, with_status, decisions)
 
 
 def main() -> None:
