@@ -4,7 +4,7 @@ from decimal import Decimal
 from functools import cache, lru_cache
 
 from babel import Locale
-from babel.numbers import format_currency, get_currency_precision
+from babel.numbers import format_currency, get_currency_precision, get_currency_symbol
 
 _LOCALE = Locale("en")
 
@@ -26,7 +26,10 @@ def to_minor(amount: Decimal, currency: str) -> int:
 
 
 def format_money(minor: int, currency: str) -> str:
-    return format_currency(to_amount(minor, currency), currency, locale=_LOCALE)
+    shown = format_currency(to_amount(minor, currency), currency, locale=_LOCALE)
+    symbol = get_currency_symbol(currency, _LOCALE)
+    # Babel leaves out the space that belongs between letters and figures: CHF 9.50, but €9.50.
+    return shown.replace(symbol, f"{symbol}\N{NO-BREAK SPACE}", 1) if symbol[-1:].isalpha() else shown
 
 
 def is_currency(code: str) -> bool:

@@ -35,7 +35,15 @@ def test_zeros_beyond_the_last_decimal_do_no_harm() -> None:
 
 @pytest.mark.parametrize(
     ("minor", "currency", "shown"),
-    [(123_456, "EUR", "€1,234.56"), (5, "GBP", "£0.05"), (0, "USD", "$0.00"), (1_200, "JPY", "¥1,200")],
+    [
+        (123_456, "EUR", "€1,234.56"),
+        (5, "GBP", "£0.05"),
+        (0, "USD", "$0.00"),
+        (1_200, "JPY", "¥1,200"),
+        (123_456, "CHF", "CHF\N{NO-BREAK SPACE}1,234.56"),
+        (-950, "CHF", "-CHF\N{NO-BREAK SPACE}9.50"),
+        (950, "CAD", "CA$9.50"),
+    ],
 )
 def test_money_is_shown_with_its_currency(minor: int, currency: str, shown: str) -> None:
     assert money.format_money(minor, currency) == shown
