@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup
+# Django as in production, for what only looks at the code: a random key and no database.
+PRODUCTION := DJANGO_DEBUG=0 DATABASE_URL=postgresql:///none?host=/nowhere \
+	DJANGO_SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))")
 
 .DEFAULT_GOAL := help
 .PHONY: help up test check lock screenshots clean install
@@ -18,8 +21,10 @@ test: install ## run every test against real servers and a real browser
 check: install ## what CI runs: linters, types, Django's own checks, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
-	git ls-files -z 'templates/*.html' | xargs -0 $(BIN)/djade --check --target-version 5.2
+	$(PRODUCTION) $(BIN)/mypy .
+	git ls-files -z '*.html' | xargs -0 $(BIN)/djade --check --target-version 5.2
+	$(PRODUCTION) $(BIN)/python -W ignore manage.py makemigrations --check
+	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(PYTEST)
 
 lock: install ## pin requirements*.in again, at the newest versions

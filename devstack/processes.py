@@ -6,7 +6,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import honcho.manager
@@ -33,8 +33,8 @@ class Processes(honcho.manager.Manager):  # type: ignore[misc]
         self._mark = mark
         self._process_ctor = TetheredProcess
 
-    def add(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        environment = {**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1", MARK: self._mark}
+    def add(self, name: str, command: Sequence[str]) -> None:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", MARK: self._mark}
         # Without `exec` a shell would stand between honcho and the process, and be told to stop in its place.
         self.add_process(name, "exec " + shlex.join(command), env=environment)
 

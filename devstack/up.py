@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
-from typing import NoReturn
 
 from devstack.manage import environment_kept
 from devstack.processes import Processes, end_marked
@@ -23,41 +22,51 @@ from devstack.settings import Settings, check_folder
 from devstack.welcome import welcome
 
 STARTED_AT = time.monotonic()
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
-    end_on_signals()
     try:
-        with suppress(KeyboardInterrupt):
-            run_desk(Settings.read(os.environ))
+        run_desk(Settings.read(os.environ), ending=asked_to_end())
     except (CannotStart, OSError) as problem:
         print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped at once; the next `make up` ends what may be left.", file=sys.stderr)
         return 1
     say("Stopped")
     return 0
 
 
-def run_desk(settings: Settings) -> None:
+def run_desk(settings: Settings, ending: threading.Event) -> None:
     check_folder(settings.data_dir)
     with only_one(settings.data_dir), running_servers(settings) as servers:
+        if ending.is_set():
+            return
         prepare_database(settings)
+        if ending.is_set():
+            return
         with environment_kept(settings.data_dir):
             run_processes(settings, servers)
 
 
-def end_on_signals() -> None:
-    """Take every signal to end as a Ctrl-C, and only the first one: the end itself is not to be cut short."""
-    endings = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        endings.append(signal.SIGHUP)
+def asked_to_end() -> threading.Event:
+    """An event that Ctrl-C, SIGTERM and a closed terminal set while no process runs yet; then honcho sees them.
 
-    def end(*_: object) -> NoReturn:
-        for ending in endings:
-            signal.signal(ending, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    They interrupt nothing, which could lose a server that has just been started. A second one does, for who
+    cannot wait for a step that hangs.
+    """
+    ending = threading.Event()
 
-    for ending in endings:
-        signal.signal(ending, end)
+    def end(*_: object) -> None:
+        if ending.is_set():
+            raise KeyboardInterrupt
+        ending.set()
+
+    for ending_signal in ENDING_SIGNALS:
+        if ending_signal != signal.SIGHUP or signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(ending_signal, end)
+    return ending
 
 
 @contextmanager
@@ -104,6 +113,8 @@ def running_servers(settings: Settings) -> Iterator[list[Server]]:
         start_together(ours)
         yield ours
     finally:
+        for ending_signal in ENDING_SIGNALS:
+            signal.signal(ending_signal, signal.SIG_IGN)
         for server in reversed(ours):
             say(f"Stopping {server.name}")
             server.stop()
@@ -155,8 +166,7 @@ def run_processes(settings: Settings, servers: list[Server]) -> None:
     processes = Processes(mark=str(settings.data_dir))
     for server in servers:
         processes.add(server.name.lower(), ["tail", "-n", "0", "-F", str(server.log)])
-    web = ["-m", "gunicorn", "--bind", f"127.0.0.1:{settings.port}", "--no-control-socket"]
-    processes.add("web", [sys.executable, *web], {"DATABASE_POOL": "1"})
+    processes.add("web", [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{settings.port}"])
     processes.add("orders", [sys.executable, "manage.py", "runworker", "orders"])
     processes.add("shipping", [sys.executable, "manage.py", "runworker", "shipping"])
     if settings.demo:

@@ -77,7 +77,7 @@ def block(settings: Settings, cast: list[Member]) -> str:
 def sign_in_lines(cast: list[Member]) -> list[str]:
     if not cast:
         return ["Sign in as    whom `createsuperuser` made"]
-    people = [f"{member['username']:<8}{member['role']:<10}{member['password'] or ''}" for member in cast]
+    people = [f"{member['username']:<8}{member['role']:<10}{member['password'] or ''}".rstrip() for member in cast]
     if any(member["password"] for member in cast):
         note = "demo only; the passwords are shown this once"
     else:
