@@ -284,6 +284,9 @@ def _undelivered() -> Count:
 
 
 def parse_shown(text: str) -> Mapping[uuid.UUID, int]:
-    """Read the orders that a page shows, as it lists them: `<order>:<version>,…`; what is not so is left out."""
-    shown = re.findall(rf"({ORDER_KEY}):(\d{{1,9}})(?:,|$)", text, re.ASCII)
+    """Read the orders that a page shows, as it lists them: `<order>.<version>_…`; what is not so is left out.
+
+    These signs stay as they are in a URL, which servers hold to 4 kB.
+    """
+    shown = re.findall(rf"({ORDER_KEY})\.(\d{{1,9}})(?:_|$)", text, re.ASCII)
     return {uuid.UUID(order): int(version) for order, version in shown[: 4 * PAGE]}

@@ -169,10 +169,10 @@
     askedAt = Date.now();
     const url = new URL(body.dataset.catchUp, location.href);
     const shown = [...document.querySelectorAll("[data-order][data-version]")];
-    if (shown.length) url.searchParams.set("shown", shown.map((root) => `${root.dataset.order}:${version(root)}`).join());
+    if (shown.length) url.searchParams.set("shown", shown.map((root) => `${root.dataset.order}.${version(root)}`).join("_"));
     if (newButton) {
       url.searchParams.set("since", newButton.dataset.since);
-      url.searchParams.set("new", [...fresh].map((order) => `${order}:0`).join());
+      url.searchParams.set("new", [...fresh].slice(-40).map((order) => `${order}.0`).join("_"));
     }
     try {
       const answer = await fetch(url, { headers: { "HX-Request": "true" }, cache: "no-store", signal: AbortSignal.timeout(10_000) });

@@ -4,15 +4,16 @@
 """
 
 import argparse
-import re
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.stack import BASE, Service, Stack, Visitors, chromium, running
 from tests.servers import environment_of_the_run
@@ -25,8 +26,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every page and state, into this folder")
     folder = parser.parse_args().all
-    import os
-
     with tempfile.TemporaryDirectory() as logs, environment_of_the_run() as found:
         os.environ |= found
         with running(Path(logs), TEMPORAL_UI_URL="http://127.0.0.1:8233") as stack, chromium() as browser:
@@ -78,129 +77,148 @@ def take_readme(stack: Stack, browser: Browser) -> None:
     visitors.leave()
 
 
-def take_all(stack: Stack, browser: Browser, folder: Path) -> None:
-    """Every state in turn; each is photographed in the four looks before the next is brought about."""
-    folder.mkdir(parents=True, exist_ok=True)
-    visitors = Visitors(browser, stack)
-    looks: dict[str, dict[str, Any]] = {
-        "wide-light": {"viewport": WIDE, "color_scheme": "light"},
-        "wide-dark": {"viewport": WIDE, "color_scheme": "dark"},
-        "narrow-light": {"viewport": NARROW, "color_scheme": "light"},
-        "narrow-dark": {"viewport": NARROW, "color_scheme": "dark"},
-    }
-    pages = {look: visitors.browser_of("alice", **options).new_page() for look, options in looks.items()}
-    strangers = {look: visitors.browser(**options).new_page() for look, options in looks.items()}
-    viewers = {look: visitors.browser_of("vera", **options).new_page() for look, options in looks.items()}
+LOOKS: dict[str, dict[str, Any]] = {
+    "wide-light": {"viewport": WIDE, "color_scheme": "light"},
+    "wide-dark": {"viewport": WIDE, "color_scheme": "dark"},
+    "narrow-light": {"viewport": NARROW, "color_scheme": "light"},
+    "narrow-dark": {"viewport": NARROW, "color_scheme": "dark"},
+}
 
-    def shoot(name: str, those: dict[str, Page] = pages, *, whole: bool = False) -> None:
-        for look, page in those.items():
-            page.screenshot(path=folder / f"{name}-{look}.png", full_page=whole, animations="disabled")
 
-    def go(path: str, those: dict[str, Page] = pages) -> None:
-        for page in those.values():
+class Eyes:
+    """One person's browsers in the four looks."""
+
+    def __init__(self, visitors: Visitors, name: str, folder: Path) -> None:
+        self.folder = folder
+        self.pages = {
+            look: (visitors.browser_of(name, **options) if name else visitors.browser(**options)).new_page()
+            for look, options in LOOKS.items()
+        }
+
+    def each(self, do: Callable[[Page], object]) -> None:
+        for page in self.pages.values():
+            do(page)
+
+    def go(self, path: str) -> None:
+        for page in self.pages.values():
             page.goto(path)
             if page.locator("#live-sign").count():
                 expect(page.locator("#live-sign")).to_have_text("Live")
 
-    def each(do: Callable[[Page], object], those: dict[str, Page] = pages) -> None:
-        for page in those.values():
-            do(page)
+    def shoot(self, name: str, *, whole: bool = False) -> None:
+        for look, page in self.pages.items():
+            page.screenshot(path=self.folder / f"{name}-{look}.png", full_page=whole, animations="disabled")
 
-    waiting = stack.hands("with_status", status="in_review")
 
-    go("/sign-in/", strangers)
-    shoot("sign-in", strangers)
-    each(lambda page: page.get_by_label("Name").fill("alice"), strangers)
-    each(lambda page: page.get_by_label("Password").fill("wrong"), strangers)
-    each(lambda page: page.get_by_role("button", name="Sign in").click(), strangers)
-    shoot("sign-in-wrong", strangers)
+def take_all(stack: Stack, browser: Browser, folder: Path) -> None:
+    """Every state in turn; each is photographed in the four looks before the next is brought about."""
+    folder.mkdir(parents=True, exist_ok=True)
+    visitors = Visitors(browser, stack)
+    alice, vera, stranger = (Eyes(visitors, name, folder) for name in ("alice", "vera", ""))
+    take_sign_in(stranger)
+    take_queue(stack, alice, vera)
+    take_orders(stack, alice)
+    take_what_goes_wrong(stack, alice, vera)
+    take_away(stack, alice)
+    visitors.leave()
 
-    go("/")
-    shoot("queue")
-    each(lambda page: page.locator("tr.row").nth(2).get_by_text("Reject…").click())
-    each(lambda page: page.locator("tr.row").nth(2).locator("textarea").fill("Card and address do not match"))
-    shoot("queue-reject")
-    first = stack.hands("with_status", status="in_review")
-    shown = pages["wide-light"].locator("tr.row").nth(2).get_attribute("data-order")
-    number = next(order["number"] for order in first if order["id"] == shown)
+
+def take_sign_in(stranger: Eyes) -> None:
+    stranger.go("/sign-in/")
+    stranger.shoot("sign-in")
+    stranger.each(lambda page: page.get_by_label("Name").fill("alice"))
+    stranger.each(lambda page: page.get_by_label("Password").fill("wrong"))
+    stranger.each(lambda page: page.get_by_role("button", name="Sign in").click())
+    stranger.shoot("sign-in-wrong")
+
+
+def take_queue(stack: Stack, alice: Eyes, vera: Eyes) -> None:
+    alice.go("/")
+    alice.shoot("queue")
+    alice.each(lambda page: page.locator("tr.row").nth(2).get_by_text("Reject…").click())
+    alice.each(lambda page: page.locator("tr.row").nth(2).locator("textarea").fill("Card and address do not match"))
+    alice.shoot("queue-reject")
+    number = alice.pages["wide-light"].locator("tr.row").nth(2).locator("a.number").inner_text()
     stack.hands("approve", order=number, by="bob")
     stack.hands("place", name="Ida Newcomer", reviewed=True)
-    each(lambda page: expect(page.locator("tr.row").nth(2)).to_contain_text("Approved by bob"))
-    shoot("queue-decided-while-typing")
-    go("/", viewers)
-    shoot("queue-viewer", viewers)
+    alice.each(lambda page: expect(page.locator("tr.row").nth(2)).to_contain_text("Approved by bob"))
+    alice.each(lambda page: expect(page.locator("#new")).to_be_visible())
+    alice.shoot("queue-decided-while-typing")
+    vera.go("/")
+    vera.shoot("queue-viewer")
 
-    go("/orders/")
-    shoot("orders")
-    go("/orders/?status=completed")
-    shoot("orders-filtered")
-    go("/orders/?q=nobody+of+that+name")
-    shoot("orders-none")
 
-    go(f"/orders/{waiting[0]['id']}/")
-    shoot("order-in-review", whole=True)
-    each(lambda page: page.get_by_text("Reject…").click())
-    each(lambda page: page.locator(".decide textarea").fill("Card and address do not match"))
-    shoot("order-reject")
-    stack.hands("approve", order=waiting[0]["number"], by="bob")
-    each(lambda page: expect(page.locator(".news")).to_be_visible())
-    shoot("order-decided-while-typing")
+def take_orders(stack: Stack, alice: Eyes) -> None:
+    alice.go("/orders/")
+    alice.shoot("orders")
+    alice.go("/orders/?status=completed")
+    alice.shoot("orders-filtered")
+    alice.go("/orders/?q=nobody+of+that+name")
+    alice.shoot("orders-none")
+
+    order = stack.hands("with_status", status="in_review")[0]
+    alice.go(f"/orders/{order['id']}/")
+    alice.shoot("order-in-review", whole=True)
+    alice.each(lambda page: page.get_by_text("Reject…").click())
+    alice.each(lambda page: page.locator(".decide textarea").fill("Card and address do not match"))
+    alice.shoot("order-reject")
+    stack.hands("approve", order=order["number"], by="bob")
+    alice.each(lambda page: expect(page.locator(".news")).to_be_visible())
+    alice.shoot("order-decided-while-typing")
     for status in ("completed", "rejected", "cancelled", "blocked"):
-        go(f"/orders/{stack.hands('with_status', status=status)[0]['id']}/")
-        shoot(f"order-{status}", whole=True)
+        alice.go(f"/orders/{stack.hands('with_status', status=status)[0]['id']}/")
+        alice.shoot(f"order-{status}", whole=True)
 
-    go("/nothing-here/")
-    shoot("404")
-    go("/?after=nonsense")
-    shoot("400")
-    in_review = stack.hands("with_status", status="in_review")[0]["id"]
-    token = "document.cookie.match(/csrf=(\\w+)/)[1]"
-    go("/", viewers)
-    each(
-        lambda page: page.evaluate(
-            f"""path => {{
-              const form = document.createElement("form");
-              form.method = "post"; form.action = path;
-              form.innerHTML = `<input name="csrfmiddlewaretoken" value="${{{token}}}">`;
-              document.body.append(form); form.submit();
-            }}""",
-            f"/orders/{in_review}/approve/",
-        ),
-        viewers,
-    )
-    each(lambda page: expect(page.get_by_text("You may not do that")).to_be_visible(), viewers)
-    shoot("403", viewers)
+
+def take_what_goes_wrong(stack: Stack, alice: Eyes, vera: Eyes) -> None:
+    alice.go("/nothing-here/")
+    alice.shoot("404")
+    alice.go("/?after=nonsense")
+    alice.shoot("400")
+    order = stack.hands("with_status", status="in_review")[0]
+    vera.go("/")
+    vera.each(lambda page: page.evaluate(SEND_FORM, f"/orders/{order['id']}/approve/"))
+    vera.each(lambda page: expect(page.get_by_text("You may not do that")).to_be_visible())
+    vera.shoot("403")
     for template in ("500", "403_csrf"):
-        say = f"from django.template.loader import render_to_string; print(render_to_string('{template}.html'))"
-        body = re.sub(r"^.*?(?=<!doctype)", "", stack.manage("shell", "-v0", "-c", say), flags=re.DOTALL)
-        each(
-            lambda page, body=body: page.route(
-                "**/broken/", lambda route: route.fulfill(body=body, content_type="text/html")
-            )
-        )
-        go("/broken/")
-        shoot(template)
-        each(lambda page: page.unroute("**/broken/"))
+        code = f"from django.template.loader import render_to_string; print(render_to_string('{template}.html'))"
+        said = stack.manage("shell", "--verbosity=0", "--command", code)
+        answer = partial(Route.fulfill, body=said, content_type="text/html")
+        alice.each(lambda page, answer=answer: page.route("**/broken/", lambda route: answer(route)))  # type: ignore[misc]
+        alice.go("/broken/")
+        alice.each(lambda page: page.unroute("**/broken/"))
+        alice.shoot(template)
 
+
+SEND_FORM = """path => {
+  const form = document.createElement("form");
+  form.method = "post";
+  form.action = path;
+  form.append(document.querySelector("[name=csrfmiddlewaretoken]").cloneNode());
+  document.body.append(form);
+  form.submit();
+}"""
+
+
+def take_away(stack: Stack, alice: Eyes) -> None:
+    """Without Temporal, without workers, with nothing left to decide, and without the web server."""
     stack.worker.stop()
-    stack.hands("heartbeat", temporal_seconds_ago=240)
     for order in stack.hands("with_status", status="in_review")[:3]:
         stack.hands("approve", order=order["number"], by="dana")
     stack.hands("heartbeat", temporal_seconds_ago=240)
-    go("/")
-    shoot("temporal-away")
-    go("/orders/")
+    alice.go("/")
+    alice.shoot("temporal-away")
+    alice.go("/orders/")
     stack.hands("heartbeat", seconds_ago=60, temporal_seconds_ago=60)
-    each(lambda page: expect(page.locator("#engine")).to_contain_text("No worker"))
-    shoot("no-worker")
+    alice.each(lambda page: expect(page.locator("#engine")).to_contain_text("No worker"))
+    alice.shoot("no-worker")
     for order in stack.hands("with_status", status="in_review"):
         stack.hands("approve", order=order["number"], by="dana")
-    go("/")
-    shoot("queue-empty")
+    alice.go("/")
+    alice.shoot("queue-empty")
     stack.web.stop()
-    each(lambda page: expect(page.locator("#live-sign")).to_contain_text("Not live since"))
-    shoot("not-live")
-    visitors.leave()
+    alice.each(lambda page: expect(page.locator("#live-sign")).to_contain_text("Not live since"))
+    alice.shoot("not-live")
 
 
 if __name__ == "__main__":

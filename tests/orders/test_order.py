@@ -1,0 +1,196 @@
+"""GET /orders/<id>/: one order with all that belongs to it."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from orders import services
+from orders.models import Event, Order
+from orders.services import Actor
+from tests.orders.conftest import SignedIn
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def shipped(order_in_review: Order, as_bob: Actor) -> Order:
+    """An order that has gone all the way."""
+    key = order_in_review.pk
+    services.approve(order_id=key, actor=as_bob, at=NOW)
+    services.reserve_stock(order_id=key, at=NOW)
+    services.begin_charge(order_id=key, at=NOW)
+    services.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
+    services.begin_package(order_id=key, at=NOW)
+    services.record_package(order_id=key, at=NOW)
+    services.begin_dispatch(order_id=key, at=NOW)
+    services.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=NOW)
+    services.complete_order(order_id=key, at=NOW)
+    order_in_review.refresh_from_db()
+    return order_in_review
+
+
+def test_it_shows_the_whole_order(at_alices: Client, shipped: Order) -> None:
+    page = at_alices.get(shipped.get_absolute_url()).content.decode()
+
+    for said in (
+        shipped.number,
+        "Completed",
+        "Brass desk lamp",
+        "LAMP",
+        "Lindenstr. 4",
+        "10969 Berlin",
+        "€1,200.00, charged",
+        "ch_123",
+        "Meridian",
+        "MP1",
+        "Approved by bob",
+        "Card charged",
+        "The carrier has the package",
+    ):
+        assert said in page
+    assert "/approve/" not in page
+    assert "/cancel/" not in page
+
+
+def test_it_can_be_decided_on_there(at_alices: Client, order_in_review: Order) -> None:
+    page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+
+    for action in ("approve", "reject", "cancel"):
+        assert reverse(f"orders:{action}", args=[order_in_review.pk]) in page
+
+
+def test_a_viewer_sees_it_without_the_buttons(viewer: User, signed_in: SignedIn, order_in_review: Order) -> None:
+    page = signed_in(viewer).get(order_in_review.get_absolute_url()).content.decode()
+
+    for action in ("approve", "reject", "cancel"):
+        assert reverse(f"orders:{action}", args=[order_in_review.pk]) not in page
+
+
+def test_how_it_ended_is_told(at_alices: Client, expired_order: Order) -> None:
+    page = at_alices.get(expired_order.get_absolute_url()).content.decode()
+
+    assert "Nobody decided before the deadline." in page
+    assert 'Review<span class="unseen">, stopped here' in page
+
+
+def test_the_raw_record_is_for_staff(
+    alice: User, signed_in: SignedIn, order_in_review: Order, admin_user: User
+) -> None:
+    raw = reverse("admin:orders_order_change", args=[order_in_review.pk])
+
+    assert raw not in signed_in(alice).get(order_in_review.get_absolute_url()).content.decode()
+    assert raw in signed_in(admin_user).get(order_in_review.get_absolute_url()).content.decode()
+
+
+def test_it_links_to_its_run_where_temporal_has_pages(
+    at_alices: Client, order_in_review: Order, settings: Settings
+) -> None:
+    settings.TEMPORAL_UI_URL = "http://127.0.0.1:8233/"
+
+    page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+
+    assert f"http://127.0.0.1:8233/namespaces/default/workflows/order-{order_in_review.pk}" in page
+
+
+def test_an_event_of_a_kind_that_nobody_foresaw_is_shown(at_alices: Client, order_in_review: Order) -> None:
+    Event.objects.create(
+        order=order_in_review,
+        sequence=order_in_review.version + 1,
+        type="loyalty_points_given",
+        actor_kind="system",
+        actor="Countersign",
+        payload={"points": 120},
+        at=NOW,
+    )
+
+    page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+
+    assert "Loyalty points given" in page
+    assert "points 120" in page
+
+
+def test_a_long_history_is_cut_and_says_so(
+    at_alices: Client, order_in_review: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orders.selectors.EVENTS_SHOWN", 2)
+
+    page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+
+    assert f"{order_in_review.version - 2} earlier" in page
+
+
+def test_an_order_that_is_not_there_gets_our_page(at_alices: Client) -> None:
+    answer = at_alices.get(reverse("orders:order", args=[uuid.uuid4()]))
+
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.content.decode()
+
+
+def test_a_stranger_is_sent_to_the_sign_in(client: Client, order_in_review: Order) -> None:
+    assert client.get(order_in_review.get_absolute_url()).status_code == 302
+
+
+def test_it_asks_the_database_a_fixed_number_of_times(
+    at_alices: Client, shipped: Order, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    # session, person, rights (2), order, events, review, lines, payments, shipment, count, engine (2)
+    with django_assert_max_num_queries(13):
+        at_alices.get(shipped.get_absolute_url())
+
+
+def test_catching_up_brings_the_order_only_if_it_changed(at_alices: Client, order_in_review: Order) -> None:
+    url = reverse("orders:catch_up_order", args=[order_in_review.pk])
+
+    same = at_alices.get(url, {"shown": f"{order_in_review.pk}.{order_in_review.version}"}).json()
+    older = at_alices.get(url, {"shown": f"{order_in_review.pk}.1"}).json()
+
+    assert len(same["fragments"]) == 2  # the engine and the count
+    assert f'<article id="order-{order_in_review.pk}"' in older["fragments"][0]
+
+
+def test_catching_up_with_what_is_not_there_is_not_found(at_alices: Client) -> None:
+    assert at_alices.get(reverse("orders:catch_up_order", args=[uuid.uuid4()])).status_code == 404
+
+
+def beat(*, seen: timedelta, temporal: timedelta | None) -> None:
+    now = datetime.now(UTC)
+    services.record_heartbeat(
+        worker="w",
+        queues="orders",
+        started_at=now,
+        temporal_seen_at=None if temporal is None else now - temporal,
+        at=now - seen,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "temporal", "said"),
+    [
+        (timedelta(seconds=60), timedelta(seconds=60), "No worker is running"),
+        (timedelta(0), timedelta(seconds=60), "Temporal is away since"),
+        (timedelta(0), None, "Temporal is away."),
+    ],
+)
+def test_every_page_says_when_decisions_are_not_carried_out(
+    at_alices: Client, order_in_review: Order, seen: timedelta, temporal: timedelta | None, said: str
+) -> None:
+    beat(seen=seen, temporal=temporal)
+
+    for path in ("/", "/orders/", order_in_review.get_absolute_url(), "/nothing-here/"):
+        page = at_alices.get(path).content.decode()
+        assert said in page
+        assert "1 waits" in page
+
+
+def test_a_desk_that_runs_says_nothing_of_it(at_alices: Client) -> None:
+    beat(seen=timedelta(0), temporal=timedelta(0))
+
+    page = at_alices.get("/").content.decode()
+
+    assert "No worker" not in page
+    assert "Temporal is away" not in page

@@ -1,0 +1,185 @@
+"""GET /: the orders that wait for a decision."""
+
+import gzip
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from orders import selectors, services
+from orders.models import Order
+from orders.services import Actor
+from tests.conftest import PlaceOrder
+from tests.orders.conftest import SignedIn
+
+
+@pytest.fixture
+def review(place: PlaceOrder) -> PlaceOrder:
+    """Place an order that waits for a decision."""
+
+    def review(**changes: object) -> Order:
+        order = place(**changes)
+        now = timezone.now()
+        services.receive_order(order_id=order.pk, at=now)
+        services.validate_order(order_id=order.pk, at=now)
+        return order
+
+    return review
+
+
+def test_it_shows_who_what_and_why(at_alices: Client, order_in_review: Order) -> None:
+    page = at_alices.get("/").content.decode()
+
+    for said in (
+        order_in_review.number,
+        "Ann Lee",
+        "Germany",
+        "1,000.00 EUR or more",
+        "€1,200.00",
+        "Approve",
+        "Reject…",
+    ):
+        assert said in page
+
+
+def test_the_most_urgent_comes_first(at_alices: Client, review: PlaceOrder) -> None:
+    calm, urgent = review(), review(decide_within=timedelta(minutes=5))
+
+    page = at_alices.get("/").content.decode()
+
+    assert page.index(urgent.number) < page.index(calm.number)
+
+
+def test_what_is_overdue_says_so_in_words(at_alices: Client, order_in_review: Order) -> None:
+    order_in_review.reviews.update(due_at=timezone.now() - timedelta(minutes=3, seconds=10))
+
+    assert "3 min overdue" in at_alices.get("/").content.decode()
+
+
+def test_an_empty_queue_says_what_would_be_here(at_alices: Client) -> None:
+    assert "All decided" in at_alices.get("/").content.decode()
+
+
+def test_a_viewer_sees_the_queue_without_the_buttons(viewer: User, signed_in: SignedIn, order_in_review: Order) -> None:
+    page = signed_in(viewer).get("/").content.decode()
+
+    assert order_in_review.number in page
+    assert "/approve/" not in page
+    assert "/reject/" not in page
+
+
+def test_a_stranger_is_sent_to_the_sign_in(client: Client) -> None:
+    assert client.get("/").headers["Location"] == "/sign-in/?next=/"
+
+
+def test_it_is_kept_out_of_caches(at_alices: Client) -> None:
+    assert at_alices.get("/").headers["Cache-Control"] == "no-store"
+
+
+def test_pages_go_on_where_the_last_one_ended(
+    at_alices: Client, review: PlaceOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "PAGE", 2)
+    due = timezone.now() + timedelta(hours=1)
+    orders = [review() for _ in range(5)]
+    for order in orders:
+        order.reviews.update(due_at=due)  # ties are told apart by the key
+
+    seen: list[str] = []
+    after = None
+    while True:
+        page = selectors.queue_page(after=after)
+        seen += [row.order.number for row in page.rows]
+        if page.next is None:
+            break
+        after = selectors.Cursor.parse(str(page.next), key=selectors.REVIEW_KEY)
+
+    assert seen == [order.number for order in orders]
+    assert "Next 2" in at_alices.get("/").content.decode()
+
+
+@pytest.mark.parametrize("after", ["nonsense", "1~x", "1~1~1", "99999999999999999999~1", "-1~1", "\uff11~1"])
+def test_a_place_that_we_never_gave_out_is_a_bad_request(at_alices: Client, after: str) -> None:
+    answer = at_alices.get("/", {"after": after})
+
+    assert answer.status_code == 400
+    assert "does not make sense" in answer.content.decode()
+
+
+def test_it_asks_the_database_as_often_for_many_as_for_one(
+    at_alices: Client, review: PlaceOrder, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(6):
+        review()
+
+    with django_assert_max_num_queries(9):  # session, person, rights (2), queue, newest, count, engine (2)
+        at_alices.get("/")
+
+
+def test_catching_up_brings_what_changed_and_what_is_new(at_alices: Client, as_bob: Actor, review: PlaceOrder) -> None:
+    same, decided = review(), review()
+    newest = selectors.queue_page().newest_review
+    services.approve(order_id=decided.pk, actor=as_bob, at=timezone.now())
+    new = review()
+    same.refresh_from_db()
+
+    told = at_alices.get(
+        "/live/queue/", {"shown": f"{same.pk}.{same.version}_{decided.pk}.4", "since": str(newest)}
+    ).json()
+
+    rows = [fragment for fragment in told["fragments"] if "queue-" in fragment]
+    assert len(rows) == 1
+    assert f'id="queue-{decided.pk}"' in rows[0]
+    assert "Approved by bob" in rows[0]
+    assert told["new"] == [str(new.pk)]
+
+
+def test_catching_up_keeps_to_what_is_still_open_of_what_was_new(
+    at_alices: Client, as_bob: Actor, review: PlaceOrder
+) -> None:
+    heard, gone = review(), review()
+    newest = selectors.queue_page().newest_review
+    services.approve(order_id=gone.pk, actor=as_bob, at=timezone.now())
+
+    told = at_alices.get("/live/queue/", {"since": str(newest), "new": f"{heard.pk}.0_{gone.pk}.0"}).json()
+
+    assert told["new"] == [str(heard.pk)]
+
+
+def test_catching_up_without_a_session_is_refused_without_a_redirect(client: Client) -> None:
+    assert client.get("/live/queue/", headers={"HX-Request": "true"}).status_code == 401
+
+
+def test_the_page_is_light(at_alices: Client, review: PlaceOrder, settings: Settings, tmp_path: Path) -> None:
+    settings.STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
+    call_command("collectstatic", "--noinput", verbosity=0)
+    for n in range(selectors.PAGE):
+        review(customer_name=f"Customer the {n}th", customer_email=f"customer{n}@example.com")
+
+    page = at_alices.get("/", headers={"Accept-Encoding": "gzip"})
+
+    assets = re.findall(rb'(?:href|src)="/static/([^"]+)"', gzip.decompress(page.content))
+    sizes = {name.decode(): _compressed(tmp_path / name.decode()) for name in assets}
+    assert len(assets) <= 4, "with the page itself these are five requests"
+    assert len(page.content) + sum(sizes.values()) < 45_000, (len(page.content), sizes)
+
+
+def _compressed(path: Path) -> int:
+    best = path.with_name(path.name + ".gz")
+    return (best if best.exists() else path).stat().st_size
+
+
+@pytest.mark.parametrize(
+    "asked", [{"since": "x" * 30}, {"since": "9" * 18}, {"shown": "a_b.c__"}, {"shown": "x" * 3000}]
+)
+def test_catching_up_with_nonsense_brings_nothing(at_alices: Client, asked: dict[str, str]) -> None:
+    told = at_alices.get("/live/queue/", asked).json()
+
+    assert told["new"] == []
+    assert len(told["fragments"]) == 2  # the engine and the count
