@@ -139,7 +139,7 @@ class OrderLine(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.quantity} × {self.product_id}"
+        return f"{self.quantity} of {self.product_id}"
 
     @property
     def total_minor(self) -> int:
@@ -210,7 +210,7 @@ class Reservation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.quantity} × {self.product_id} {self.state}"
+        return f"{self.quantity} of {self.product_id}, {self.state}"
 
 
 class Payment(models.Model):

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.contrib.auth.models import User
@@ -204,8 +205,8 @@ class TestRaces:
 
             won, lost = sorted(
                 at_once(
-                    lambda pk=order.pk: services.approve(order_id=pk, actor=as_alice, at=NOW),
-                    lambda pk=order.pk: services.reject(order_id=pk, actor=as_bob, at=NOW, reason="No"),
+                    partial(services.approve, order_id=order.pk, actor=as_alice, at=NOW),
+                    partial(services.reject, order_id=order.pk, actor=as_bob, at=NOW, reason="No"),
                 ),
                 key=lambda result: isinstance(result, Exception),
             )
@@ -223,8 +224,8 @@ class TestRaces:
             due_at = take_to_review(order).due_at
 
             decision, standing = at_once(
-                lambda pk=order.pk, at=due_at: services.approve(order_id=pk, actor=as_alice, at=at),
-                lambda pk=order.pk, at=due_at: services.settle_review(order_id=pk, at=at),
+                partial(services.approve, order_id=order.pk, actor=as_alice, at=due_at),
+                partial(services.settle_review, order_id=order.pk, at=due_at),
             )
 
             order.refresh_from_db()
@@ -248,7 +249,7 @@ class TestRaces:
             services.receive_order(order_id=order.pk, at=NOW)
             services.validate_order(order_id=order.pk, at=NOW)
 
-        at_once(*[lambda pk=order.pk: services.reserve_stock(order_id=pk, at=NOW) for order in orders])
+        at_once(*[partial(services.reserve_stock, order_id=order.pk, at=NOW) for order in orders])
 
         statuses = sorted(Order.objects.values_list("status", flat=True))
         assert statuses == ["compensating"] * 7 + ["reserved"]

@@ -3,9 +3,10 @@ because the database's clock does not skip: what the row itself decides is held 
 """
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio import activity
@@ -73,7 +74,7 @@ async def start(environment: WorkflowEnvironment, queue: str) -> WorkflowHandle[
 
 def serve(environment: WorkflowEnvironment, row: Row) -> tuple[Worker, str]:
     queue = uuid.uuid4().hex
-    steps = [row.receive, row.validate, row.settle]
+    steps: list[Callable[..., Any]] = [row.receive, row.validate, row.settle]
     return Worker(environment.client, task_queue=queue, workflows=[OrderWorkflow], activities=steps), queue
 
 

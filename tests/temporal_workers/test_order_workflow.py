@@ -48,6 +48,7 @@ def test_an_approved_order_is_charged_and_shipped(place: PlaceOrder, as_alice: A
     assert bank_entries(order) == [("charge", 120_000, "")]
     assert order.shipment.status == "dispatched"
     assert order.shipment.tracking_number.startswith("MP")
+    assert order.shipment.address is not None
     assert order.shipment.address["city"] == "Berlin"
     assert order.reservations.get().state == Reservation.State.SHIPPED
     assert Product.objects.get(sku="LAMP").stock == 998
