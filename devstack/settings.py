@@ -68,7 +68,7 @@ class Settings:
 def check_folder(folder: Path, bytes_needed: int = BYTES_NEEDED) -> None:
     """Make the folder for the data where it is missing."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as problem:
         raise CannotStart(
