@@ -124,19 +124,22 @@ def steps(status: Status, *, left_from: Status | None, reviewed: bool) -> list[S
 
 
 def doing(status: Status) -> str:
-    """What is going on now, in a sentence; empty where the order has ended or waits for a person."""
+    """What is going on now, in a sentence; empty where its outcome says it."""
     if status in UNDOING:
         return "What was done is being undone, step by step."
     return {
         Status.PLACED: "Waiting to be taken up.",
         Status.RECEIVED: "Being checked.",
         Status.VALIDATED: "The rules are being applied.",
+        Status.IN_REVIEW: "Waiting for a decision.",
         Status.APPROVED: "Holding stock.",
         Status.RESERVED: "Charging the card.",
         Status.CHARGED: "Asking for the package.",
         Status.PREPARING: "The package is being made ready.",
         Status.DISPATCHING: "Handing the package to the carrier.",
         Status.DISPATCHED: "Closing the order.",
+        Status.COMPLETED: "On its way to the customer; nothing is left to do here.",
+        Status.REJECTED: "Nothing was charged or sent.",
     }.get(status, "")
 
 
