@@ -16,7 +16,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from orders import selectors, services
+from orders import selectors
 from orders.models import (
     Event,
     Heartbeat,
@@ -30,6 +30,7 @@ from orders.models import (
     Shipment,
 )
 from orders.money import format_money
+from orders.services import stocking
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Model]
@@ -278,7 +279,7 @@ class ProductAdmin(ProductModelAdmin):
     def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
         """Write what the form shows and nothing else, so that a reservation made meanwhile stays."""
         obj.save(update_fields=["name", "forbidden_reason"] if change else None)
-        services.restock(product_id=obj.pk, units=form.cleaned_data["add_to_stock"])
+        stocking.restock(product_id=obj.pk, units=form.cleaned_data["add_to_stock"])
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """Keep the number of units in the history."""

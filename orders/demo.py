@@ -13,7 +13,7 @@ from enum import Enum
 from random import Random
 
 from orders.models import Product
-from orders.services import Address, NewLine, NewOrder
+from orders.services.placing import Address, NewLine, NewOrder
 
 SOURCE = "demo-shop"
 STOCK_EACH = 5_000

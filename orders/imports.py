@@ -21,7 +21,7 @@ from typing import BinaryIO, TextIO
 from zoneinfo import ZoneInfo
 
 from orders import money
-from orders.services import LONG_AGO, MOST_LINES, Address, NewLine, NewOrder
+from orders.services.placing import LONG_AGO, MOST_LINES, Address, NewLine, NewOrder
 
 DELIMITERS = (",", ";", "\t", "|")
 LONGEST_LINE = 1_000_000

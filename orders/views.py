@@ -22,11 +22,12 @@ from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from orders import live, selectors, services, timeline, wording
+from orders import live, selectors, timeline, wording
 from orders.context import desk_state
 from orders.forms import CancelForm, OrdersFilterForm, ReasonForm
 from orders.models import Decision, Order
 from orders.roles import permission
+from orders.services import actors, reviewing, transitions, undoing
 from orders.states import HUMAN_ACTIONS, Action, Status, may
 from orders.templatetags.desk import decided
 
@@ -96,8 +97,8 @@ def approve(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     if not request.user.has_perm(permission(Action.APPROVE)):
         return _refuse(request, found.order, NOT_PERMITTED, status=403)
     try:
-        services.approve(order_id=order_id, actor=services.Actor.operator(request.user), at=timezone.now())
-    except services.ActionRefused as refusal:
+        reviewing.approve(order_id=order_id, actor=actors.Actor.operator(request.user), at=timezone.now())
+    except transitions.ActionRefused as refusal:
         if not _did_it_before(refusal, request.user, Decision.APPROVED):
             return _refuse(request, found.order, _who_was_first(refusal, "approval"))
     return _done(request, found.order, f"{found.order.number} approved.")
@@ -113,13 +114,13 @@ def reject(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     if found.is_open and not form.is_valid():
         return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="reject")
     try:
-        services.reject(
+        reviewing.reject(
             order_id=order_id,
-            actor=services.Actor.operator(request.user),
+            actor=actors.Actor.operator(request.user),
             at=timezone.now(),
             reason=typed,
         )
-    except services.ActionRefused as refusal:
+    except transitions.ActionRefused as refusal:
         if not _did_it_before(refusal, request.user, Decision.REJECTED):
             said = _who_was_first(refusal, "rejection")
             return _refuse(request, found.order, said, typed=typed, form="reject")
@@ -136,13 +137,13 @@ def cancel(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     if not form.is_valid():
         return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="cancel")
     try:
-        services.cancel(
+        undoing.cancel(
             order_id=order_id,
-            actor=services.Actor.operator(request.user),
+            actor=actors.Actor.operator(request.user),
             at=timezone.now(),
             reason=typed,
         )
-    except services.ActionRefused as refusal:
+    except transitions.ActionRefused as refusal:
         if found.order.status not in (Status.CANCELLING, Status.CANCELLED):
             return _refuse(request, refusal.order, str(refusal), typed=typed, form="cancel")
     return _done(request, found.order, f"{found.order.number} is being cancelled.")
@@ -311,17 +312,17 @@ def _fragment(
     return response
 
 
-def _did_it_before(refusal: services.ActionRefused, user: Person, decision: Decision) -> bool:
+def _did_it_before(refusal: transitions.ActionRefused, user: Person, decision: Decision) -> bool:
     """A second click on the same button by the same person is no conflict."""
     return (
-        isinstance(refusal, services.AlreadyDecided)
+        isinstance(refusal, reviewing.AlreadyDecided)
         and refusal.review.decision == decision
         and refusal.review.decided_by_id == user.pk
     )
 
 
-def _who_was_first(refusal: services.ActionRefused, attempt: str) -> str:
-    if not isinstance(refusal, services.AlreadyDecided):
+def _who_was_first(refusal: transitions.ActionRefused, attempt: str) -> str:
+    if not isinstance(refusal, reviewing.AlreadyDecided):
         return str(refusal)
     return f"{decided(refusal.review)}, so your {attempt} was not carried out."
 

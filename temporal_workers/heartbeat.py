@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from temporalio.client import Client
 
-from orders import services
+from orders.services import relaying
 from temporal_workers.client import CALL_TIMEOUT, is_away
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Heartbeat:
     def _record(self) -> None:
         close_old_connections()
         try:
-            services.record_heartbeat(
+            relaying.record_heartbeat(
                 worker=self._worker,
                 queues=self._queues,
                 started_at=self._started_at,
@@ -68,7 +68,7 @@ class Heartbeat:
     def _forget(self) -> None:
         close_old_connections()
         try:
-            services.forget_heartbeat(worker=self._worker)
+            relaying.forget_heartbeat(worker=self._worker)
         except (DatabaseError, InterfaceError) as trouble:
             logger.warning("The life sign could not be taken away: %s", str(trouble).strip())
         finally:

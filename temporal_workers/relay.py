@@ -18,8 +18,8 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from orders import services
 from orders.models import Outbox
+from orders.services import relaying
 from temporal_workers.client import CALL_TIMEOUT, is_away
 from temporal_workers.contracts import ORDER_WORKFLOW, TASK_TIMEOUT, News, OrderInput, order_workflow_id
 
@@ -77,7 +77,7 @@ class Relay:
         with psycopg.connect(**_listening(), autocommit=True) as listener:
             listener.execute(f"LISTEN {CHANNEL}")
             while not self._stop.is_set():
-                while services.deliver_outbox(deliver=self._deliver, at=datetime.now(UTC)):
+                while relaying.deliver_outbox(deliver=self._deliver, at=datetime.now(UTC)):
                     if self._stop.is_set():
                         return
                 self._wait(listener)

@@ -10,9 +10,11 @@ from django.contrib.auth.models import Group, User
 from django.db import connections
 from pytest_django import Settings
 
-from orders import accounts, services
+from orders import accounts
 from orders.models import Order, Product
-from orders.services import SYSTEM, Actor, Address, NewLine, NewOrder
+from orders.services import placing, reviewing, stocking
+from orders.services.actors import SYSTEM, Actor
+from orders.services.placing import Address, NewLine, NewOrder
 
 PlaceOrder = Callable[..., Order]
 
@@ -58,7 +60,7 @@ def viewer(db: None) -> User:
 
 @pytest.fixture
 def goods(db: None) -> dict[str, Product]:
-    services.stock_products(
+    stocking.stock_products(
         products=[
             Product(sku="LAMP", name="Brass desk lamp", stock=1_000),
             Product(sku="RUG", name="Wool rug", stock=1_000),
@@ -89,7 +91,7 @@ def place(goods: dict[str, Product]) -> PlaceOrder:
             "lines": lines,
             "placed_at": now,
         }
-        return services.place_order(new=NewOrder(**fields | changes), actor=SYSTEM, at=now)
+        return placing.place_order(new=NewOrder(**fields | changes), actor=SYSTEM, at=now)
 
     return place
 
@@ -99,8 +101,8 @@ def order_in_review(place: PlaceOrder) -> Order:
     """An order that waits for a decision, with a day to go; no engine has anything to do with it."""
     order = place()
     now = datetime.now(UTC)
-    services.receive_order(order_id=order.pk, at=now)
-    services.validate_order(order_id=order.pk, at=now)
+    reviewing.receive_order(order_id=order.pk, at=now)
+    reviewing.validate_order(order_id=order.pk, at=now)
     order.refresh_from_db()
     assert order.status == "in_review"
     return order
@@ -108,7 +110,7 @@ def order_in_review(place: PlaceOrder) -> Order:
 
 @pytest.fixture
 def expired_order(order_in_review: Order) -> Order:
-    services.settle_review(order_id=order_in_review.pk, at=datetime.now(UTC) + timedelta(days=2))
+    reviewing.settle_review(order_id=order_in_review.pk, at=datetime.now(UTC) + timedelta(days=2))
     order_in_review.refresh_from_db()
     return order_in_review
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from orders import services
+from orders.services import fulfilling, reviewing, undoing
 from temporal_workers import contracts
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import (
@@ -23,35 +23,35 @@ def _now() -> datetime:
 
 @implements(contracts.receive_order)
 def receive_order(step: OrderStep) -> StepResult:
-    return StepResult(services.receive_order(order_id=step.order_id, at=_now()))
+    return StepResult(reviewing.receive_order(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.validate_order)
 def validate_order(step: OrderStep) -> StandingResult:
-    standing = services.validate_order(order_id=step.order_id, at=_now())
+    standing = reviewing.validate_order(order_id=step.order_id, at=_now())
     return StandingResult(standing.status, standing.due_at)
 
 
 @implements(contracts.settle_review)
 def settle_review(settle: SettleReview) -> StandingResult:
-    standing = services.settle_review(order_id=settle.order_id, at=settle.at)
+    standing = reviewing.settle_review(order_id=settle.order_id, at=settle.at)
     return StandingResult(standing.status, standing.due_at)
 
 
 @implements(contracts.reserve_stock)
 def reserve_stock(step: OrderStep) -> StepResult:
-    return StepResult(services.reserve_stock(order_id=step.order_id, at=_now()))
+    return StepResult(fulfilling.reserve_stock(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.begin_charge)
 def begin_charge(step: OrderStep) -> MoneyResult:
-    return _money(services.begin_charge(order_id=step.order_id, at=_now()))
+    return _money(fulfilling.begin_charge(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.record_charge)
 def record_charge(record: RecordCharge) -> StepResult:
     return StepResult(
-        services.record_charge(
+        fulfilling.record_charge(
             order_id=record.order_id, reference=record.reference, declined=record.declined, at=_now()
         )
     )
@@ -59,38 +59,38 @@ def record_charge(record: RecordCharge) -> StepResult:
 
 @implements(contracts.complete_order)
 def complete_order(step: OrderStep) -> StepResult:
-    return StepResult(services.complete_order(order_id=step.order_id, at=_now()))
+    return StepResult(fulfilling.complete_order(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.fail_order)
 def fail_order(fail: FailOrder) -> StepResult:
-    return StepResult(services.fail_order(order_id=fail.order_id, reason=fail.reason, at=_now()))
+    return StepResult(undoing.fail_order(order_id=fail.order_id, reason=fail.reason, at=_now()))
 
 
 @implements(contracts.release_stock)
 def release_stock(step: OrderStep) -> StepResult:
-    return StepResult(services.release_stock(order_id=step.order_id, at=_now()))
+    return StepResult(undoing.release_stock(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.begin_refund)
 def begin_refund(step: OrderStep) -> MoneyResult:
-    return _money(services.begin_refund(order_id=step.order_id, at=_now()))
+    return _money(undoing.begin_refund(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.record_refund)
 def record_refund(record: RecordRefund) -> StepResult:
-    return StepResult(services.record_refund(order_id=record.order_id, reference=record.reference, at=_now()))
+    return StepResult(undoing.record_refund(order_id=record.order_id, reference=record.reference, at=_now()))
 
 
 @implements(contracts.recall_package)
 def recall_package(step: OrderStep) -> StepResult:
-    return StepResult(services.recall_package(order_id=step.order_id, at=_now()))
+    return StepResult(undoing.recall_package(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.finish_undo)
 def finish_undo(step: OrderStep) -> StepResult:
-    return StepResult(services.finish_undo(order_id=step.order_id, at=_now()))
+    return StepResult(undoing.finish_undo(order_id=step.order_id, at=_now()))
 
 
-def _money(move: services.MoneyMove) -> MoneyResult:
+def _money(move: fulfilling.MoneyMove) -> MoneyResult:
     return MoneyResult(move.status, move.key, move.amount_minor, move.currency, move.of_charge)

@@ -16,9 +16,11 @@ django.setup()
 
 from django.contrib.auth.models import Group, User  # noqa: E402
 
-from orders import accounts, services  # noqa: E402
+from orders import accounts  # noqa: E402
 from orders.models import ActorKind, Order, Product  # noqa: E402
-from orders.services import Actor, Address, NewLine, NewOrder  # noqa: E402
+from orders.services import placing, relaying, reviewing, stocking, undoing  # noqa: E402
+from orders.services.actors import Actor  # noqa: E402
+from orders.services.placing import Address, NewLine, NewOrder  # noqa: E402
 
 _references = itertools.count(1)
 
@@ -29,7 +31,7 @@ def people(password: str) -> None:
         User.objects.create_user(name, password=password).groups.add(Group.objects.get(name=role))
     erin = User.objects.create_superuser("erin", password=password)
     erin.groups.add(Group.objects.get(name="admin"))
-    services.stock_products(products=[Product(sku="LAMP", name="Brass desk lamp", stock=100_000)])
+    stocking.stock_products(products=[Product(sku="LAMP", name="Brass desk lamp", stock=100_000)])
 
 
 def place(name: str = "Ann Lee", quantity: int = 2, reviewed: bool = False, due_seconds: int = 0) -> dict[str, str]:
@@ -46,38 +48,38 @@ def place(name: str = "Ann Lee", quantity: int = 2, reviewed: bool = False, due_
         placed_at=now,
         decide_within=timedelta(seconds=due_seconds) if due_seconds else None,
     )
-    order = services.place_order(new=new, actor=Actor(ActorKind.CUSTOMER, name), at=now)
+    order = placing.place_order(new=new, actor=Actor(ActorKind.CUSTOMER, name), at=now)
     if reviewed:
-        services.receive_order(order_id=order.pk, at=now)
-        services.validate_order(order_id=order.pk, at=now)
+        reviewing.receive_order(order_id=order.pk, at=now)
+        reviewing.validate_order(order_id=order.pk, at=now)
     order.refresh_from_db()
     return {"id": str(order.pk), "number": order.number}
 
 
 def approve(order: str, by: str) -> None:
-    services.approve(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC))
+    reviewing.approve(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC))
 
 
 def reject(order: str, by: str, reason: str) -> None:
-    services.reject(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason=reason)
+    reviewing.reject(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason=reason)
 
 
 def cancel(order: str, by: str) -> None:
-    services.cancel(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason="")
+    undoing.cancel(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason="")
 
 
 def expire(order: str) -> None:
-    services.settle_review(order_id=_order(order).pk, at=datetime.now(UTC) + timedelta(days=2))
+    reviewing.settle_review(order_id=_order(order).pk, at=datetime.now(UTC) + timedelta(days=2))
 
 
 def fail(order: str, reason: str) -> None:
-    services.fail_order(order_id=_order(order).pk, at=datetime.now(UTC), reason=reason)
+    undoing.fail_order(order_id=_order(order).pk, at=datetime.now(UTC), reason=reason)
 
 
 def heartbeat(seconds_ago: float = 0, temporal_seconds_ago: float = 0) -> None:
     """The life sign of a worker that is not there."""
     now = datetime.now(UTC)
-    services.record_heartbeat(
+    relaying.record_heartbeat(
         worker="hands",
         queues="orders,shipping",
         started_at=now,

@@ -15,9 +15,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from orders import accounts, services
+from orders import accounts
 from orders.admin import CappedPaginator
 from orders.models import Event, Order, Product
+from orders.services import actors, fulfilling, relaying, reviewing, stocking
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 RECORDS = sorted((model for model in apps.get_app_config("orders").get_models()), key=lambda model: model.__name__)
@@ -57,12 +58,12 @@ def _address(model: type[Model], page: str, *args: object) -> str:
 def shipped(order_in_review: Order, alice: User) -> Order:
     """An order that has a record of every kind."""
     order: dict[str, Any] = {"order_id": order_in_review.pk, "at": NOW}
-    services.approve(**order, actor=services.Actor.operator(alice))
-    services.reserve_stock(**order)
-    services.begin_charge(**order)
-    services.record_charge(**order, reference="ch_1", declined="")
-    services.begin_package(**order)
-    services.record_heartbeat(worker="w-1", queues="orders", started_at=NOW, temporal_seen_at=NOW, at=NOW)
+    reviewing.approve(**order, actor=actors.Actor.operator(alice))
+    fulfilling.reserve_stock(**order)
+    fulfilling.begin_charge(**order)
+    fulfilling.record_charge(**order, reference="ch_1", declined="")
+    fulfilling.begin_package(**order)
+    relaying.record_heartbeat(worker="w-1", queues="orders", started_at=NOW, temporal_seen_at=NOW, at=NOW)
     order_in_review.refresh_from_db()
     return order_in_review
 
@@ -171,8 +172,8 @@ def test_a_longer_list_takes_no_more_queries(
 ) -> None:
     for _ in range(5):
         order = place()
-        services.receive_order(order_id=order.pk, at=NOW)
-        services.validate_order(order_id=order.pk, at=NOW)
+        reviewing.receive_order(order_id=order.pk, at=NOW)
+        reviewing.validate_order(order_id=order.pk, at=NOW)
     client = _signed_in(erin)
 
     with django_assert_max_num_queries(6):
@@ -221,8 +222,8 @@ def test_saving_a_form_that_was_opened_earlier_keeps_what_orders_took_meanwhile(
 ) -> None:
     def full_clean(form: Any) -> None:
         """The form has read the product: now an order takes two lamps, before the form is saved."""
-        services.approve(order_id=order_in_review.pk, actor=services.Actor.operator(alice), at=NOW)
-        services.reserve_stock(order_id=order_in_review.pk, at=NOW)
+        reviewing.approve(order_id=order_in_review.pk, actor=actors.Actor.operator(alice), at=NOW)
+        fulfilling.reserve_stock(order_id=order_in_review.pk, at=NOW)
         original(form)
 
     form = admin.site._registry[Product].form
@@ -275,8 +276,8 @@ def test_a_product_cannot_be_deleted(root: User, goods: dict[str, Product]) -> N
 
 
 def test_restocking_by_hand_goes_no_lower_than_nothing(goods: dict[str, Product]) -> None:
-    with pytest.raises(services.ShortStock):
-        services.restock(product_id=goods["RARE"].pk, units=-2)
+    with pytest.raises(stocking.ShortStock):
+        stocking.restock(product_id=goods["RARE"].pk, units=-2)
 
     assert Product.objects.get(sku="RARE").stock == 1
 

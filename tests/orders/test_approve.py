@@ -8,9 +8,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from orders import services
 from orders.models import Order
-from orders.services import Actor
+from orders.services import reviewing
+from orders.services.actors import Actor
 from orders.states import Status
 from tests.orders.conftest import SignedIn
 
@@ -106,7 +106,7 @@ def test_a_forged_request_is_refused(alice: User, order_in_review: Order) -> Non
 
 
 def test_who_comes_second_is_told_who_was_first(at_alices: Client, as_bob: Actor, order_in_review: Order) -> None:
-    services.reject(order_id=order_in_review.pk, actor=as_bob, at=timezone.now(), reason="Fraud")
+    reviewing.reject(order_id=order_in_review.pk, actor=as_bob, at=timezone.now(), reason="Fraud")
 
     answer = at_alices.post(url(order_in_review))
 

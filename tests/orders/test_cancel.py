@@ -5,9 +5,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from orders import services
 from orders.models import Order
-from orders.services import Actor
+from orders.services import reviewing
+from orders.services.actors import Actor
 from orders.states import Status
 from tests.orders.conftest import SignedIn
 
@@ -43,7 +43,7 @@ def test_past_the_point_of_no_return_it_is_refused_and_the_text_kept(
     at_alices: Client, as_bob: Actor, order_in_review: Order
 ) -> None:
     now = timezone.now()
-    services.approve(order_id=order_in_review.pk, actor=as_bob, at=now)
+    reviewing.approve(order_id=order_in_review.pk, actor=as_bob, at=now)
     Order.objects.filter(pk=order_in_review.pk).update(status=Status.DISPATCHING)
 
     answer = at_alices.post(url(order_in_review), {"reason": "The customer called"})

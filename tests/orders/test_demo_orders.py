@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from orders import demo, money, services
+from orders import demo, money
 from orders.management.commands.demo_orders import Stream
 from orders.models import Order, Product
+from orders.services import placing, reviewing
 from tests.orders.processes import database_away, started, wait_until
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
@@ -24,13 +25,13 @@ def _placed() -> list[Order]:
 def _decide_all() -> None:
     """Let the policy look at every order, and the deadline pass for those in review."""
     for order in _placed():
-        services.receive_order(order_id=order.pk, at=NOW)
-        services.validate_order(order_id=order.pk, at=NOW)
-        services.settle_review(order_id=order.pk, at=NOW + timedelta(days=2))
+        reviewing.receive_order(order_id=order.pk, at=NOW)
+        reviewing.validate_order(order_id=order.pk, at=NOW)
+        reviewing.settle_review(order_id=order.pk, at=NOW + timedelta(days=2))
 
 
 def test_the_same_seed_makes_up_the_same_orders() -> None:
-    def day(seed: int) -> list[services.NewOrder]:
+    def day(seed: int) -> list[placing.NewOrder]:
         return [demo.new_order(n, seed=seed, placed_at=NOW) for n in range(20)]
 
     assert day(1) == day(1)
@@ -83,8 +84,8 @@ def test_most_of_it_needs_a_decision_some_pass_and_one_is_stopped() -> None:
     Stream(1).open(14)
 
     for order in _placed():
-        services.receive_order(order_id=order.pk, at=NOW)
-        services.validate_order(order_id=order.pk, at=NOW)
+        reviewing.receive_order(order_id=order.pk, at=NOW)
+        reviewing.validate_order(order_id=order.pk, at=NOW)
 
     assert Counter(order.status for order in _placed()) == {"in_review": 10, "approved": 3, "blocked": 1}
 

@@ -16,10 +16,11 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 from django.db import connection
 
-from orders import imports, services
+from orders import imports
 from orders.imports import Reason
 from orders.management.commands.import_orders import Progress, Sums
 from orders.models import Event, Order, OrderLine, Outbox, Product
+from orders.services import placing
 from tests.orders.processes import database_away, started, wait_until
 
 COLUMNS = ["reference", "sku", "quantity", "unit_price", "placed_at", "country", "currency", "customer_name"]
@@ -162,7 +163,7 @@ def test_all_that_a_file_may_say_of_a_customer_arrives(write: WriteFile) -> None
 
     order = Order.objects.get()
     assert order.customer_email == "ann@example.com"
-    assert services.address_of(order) == services.Address("DE", "1 Elm St", "Apt 2", "Austin", "TX", "78704")
+    assert placing.address_of(order) == placing.Address("DE", "1 Elm St", "Apt 2", "Austin", "TX", "78704")
 
 
 def test_columns_may_have_other_names_and_others_may_stand_between(write: WriteFile) -> None:
@@ -376,7 +377,7 @@ def test_a_number_that_turns_up_again_is_refused_with_the_line_where_it_stood_fi
 
 
 def test_an_order_with_too_many_lines_is_refused_whole(write: WriteFile) -> None:
-    most = services.MOST_LINES
+    most = placing.MOST_LINES
     path = write(*[_line()] * (most + 5), *[_line(reference="A2")] * most)
 
     said = _import(path)

@@ -14,9 +14,10 @@ from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 from django.test import AsyncClient
 
-from orders import live, services
+from orders import live
 from orders.models import Order
-from orders.services import Actor
+from orders.services import fulfilling, relaying, reviewing
+from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,7 +76,7 @@ async def operator(hub: live.Hub) -> live.Subscriber:
 async def test_a_change_is_told_with_its_rows(
     order_in_review: Order, operator: live.Subscriber, as_alice: Actor
 ) -> None:
-    await in_thread(lambda: services.approve(order_id=order_in_review.pk, actor=as_alice, at=datetime.now(UTC)))
+    await in_thread(lambda: reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=datetime.now(UTC)))
 
     told = await hear(operator, "change")
 
@@ -95,8 +96,8 @@ async def test_buttons_go_only_to_those_who_may_press_them(
 
     def put_to_review() -> None:
         order = place()
-        services.receive_order(order_id=order.pk, at=datetime.now(UTC))
-        services.validate_order(order_id=order.pk, at=datetime.now(UTC))
+        reviewing.receive_order(order_id=order.pk, at=datetime.now(UTC))
+        reviewing.validate_order(order_id=order.pk, at=datetime.now(UTC))
 
     await in_thread(put_to_review)
 
@@ -121,9 +122,9 @@ async def test_many_events_of_one_transaction_are_told_once(
 ) -> None:
     def at_once() -> None:
         with transaction.atomic():
-            services.approve(order_id=order_in_review.pk, actor=as_alice, at=datetime.now(UTC))
-            services.reserve_stock(order_id=order_in_review.pk, at=datetime.now(UTC))
-            services.begin_charge(order_id=order_in_review.pk, at=datetime.now(UTC))
+            reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=datetime.now(UTC))
+            fulfilling.reserve_stock(order_id=order_in_review.pk, at=datetime.now(UTC))
+            fulfilling.begin_charge(order_id=order_in_review.pk, at=datetime.now(UTC))
 
     await in_thread(at_once)
 
@@ -137,7 +138,7 @@ async def test_what_was_rolled_back_is_not_told(
 ) -> None:
     def in_vain() -> None:
         with transaction.atomic():
-            services.approve(order_id=order_in_review.pk, actor=as_alice, at=datetime.now(UTC))
+            reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=datetime.now(UTC))
             transaction.set_rollback(True)
 
     await in_thread(in_vain)
@@ -213,7 +214,7 @@ async def test_the_state_of_the_desk_is_told_when_it_changes(
 
     def beat() -> None:
         now = datetime.now(UTC)
-        services.record_heartbeat(worker="w", queues="orders", started_at=now, temporal_seen_at=now, at=now)
+        relaying.record_heartbeat(worker="w", queues="orders", started_at=now, temporal_seen_at=now, at=now)
 
     await in_thread(beat)
 

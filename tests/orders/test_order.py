@@ -9,9 +9,9 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from orders import services
 from orders.models import Event, Order
-from orders.services import Actor
+from orders.services import fulfilling, relaying, reviewing
+from orders.services.actors import Actor
 from tests.orders.conftest import SignedIn
 
 NOW = datetime.now(UTC)
@@ -21,15 +21,15 @@ NOW = datetime.now(UTC)
 def shipped(order_in_review: Order, as_bob: Actor) -> Order:
     """An order that has gone all the way."""
     key = order_in_review.pk
-    services.approve(order_id=key, actor=as_bob, at=NOW)
-    services.reserve_stock(order_id=key, at=NOW)
-    services.begin_charge(order_id=key, at=NOW)
-    services.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
-    services.begin_package(order_id=key, at=NOW)
-    services.record_package(order_id=key, at=NOW)
-    services.begin_dispatch(order_id=key, at=NOW)
-    services.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=NOW)
-    services.complete_order(order_id=key, at=NOW)
+    reviewing.approve(order_id=key, actor=as_bob, at=NOW)
+    fulfilling.reserve_stock(order_id=key, at=NOW)
+    fulfilling.begin_charge(order_id=key, at=NOW)
+    fulfilling.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
+    fulfilling.begin_package(order_id=key, at=NOW)
+    fulfilling.record_package(order_id=key, at=NOW)
+    fulfilling.begin_dispatch(order_id=key, at=NOW)
+    fulfilling.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=NOW)
+    fulfilling.complete_order(order_id=key, at=NOW)
     order_in_review.refresh_from_db()
     return order_in_review
 
@@ -159,7 +159,7 @@ def test_catching_up_with_what_is_not_there_is_not_found(at_alices: Client) -> N
 
 def beat(*, seen: timedelta, temporal: timedelta | None) -> None:
     now = datetime.now(UTC)
-    services.record_heartbeat(
+    relaying.record_heartbeat(
         worker="w",
         queues="orders",
         started_at=now,

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from orders import services
 from orders.models import ActorKind, Event, Order, OrderLine, Outbox, Product
-from orders.services import SYSTEM, Actor, Address, DuplicateReference, InvalidOrder, NewLine, NewOrder
+from orders.services import placing
+from orders.services.actors import SYSTEM, Actor
+from orders.services.placing import Address, DuplicateReference, InvalidOrder, NewLine, NewOrder
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 
@@ -50,7 +51,7 @@ def _rows() -> tuple[int, ...]:
 def test_an_order_is_stored_with_its_lines_its_event_and_word_for_the_engine() -> None:
     buyer = Actor(ActorKind.CUSTOMER, "Ann Lee")
 
-    order = services.place_order(new=GOOD, actor=buyer, at=NOW)
+    order = placing.place_order(new=GOOD, actor=buyer, at=NOW)
 
     order.refresh_from_db()
     assert order.number.startswith("CS-")
@@ -75,13 +76,13 @@ def test_an_order_is_stored_with_its_lines_its_event_and_word_for_the_engine() -
 def test_names_and_mailboxes_are_tidied() -> None:
     new = replace(GOOD, customer_name="  Ann Lee ", customer_email=" Ann.LEE@Example.com ")
 
-    order = services.place_order(new=new, actor=SYSTEM, at=NOW)
+    order = placing.place_order(new=new, actor=SYSTEM, at=NOW)
 
     assert (order.customer_name, order.customer_email) == ("Ann Lee", "ann.lee@example.com")
 
 
 def test_numbers_never_repeat() -> None:
-    numbers = [services.place_order(new=replace(GOOD, reference=""), actor=SYSTEM, at=NOW).number for _ in range(3)]
+    numbers = [placing.place_order(new=replace(GOOD, reference=""), actor=SYSTEM, at=NOW).number for _ in range(3)]
 
     assert len(set(numbers)) == 3
 
@@ -94,13 +95,13 @@ def test_numbers_never_repeat() -> None:
         _set(customer_name="x" * 200),
         _address(line1="", city="", postal_code=""),
         _set(lines=[NewLine("LAMP", 1, 0)]),
-        _set(lines=[NewLine("LAMP", 1, 100)] * services.MOST_LINES),
+        _set(lines=[NewLine("LAMP", 1, 100)] * placing.MOST_LINES),
         _set(decide_within=timedelta(seconds=1)),
         _set(currency="JPY"),
     ],
 )
 def test_the_odd_but_honest_is_accepted(new: Change) -> None:
-    assert services.place_order(new=new(GOOD), actor=SYSTEM, at=NOW).pk
+    assert placing.place_order(new=new(GOOD), actor=SYSTEM, at=NOW).pk
 
 
 BAD: list[tuple[Change, str]] = [
@@ -133,7 +134,7 @@ BAD: list[tuple[Change, str]] = [
     (_set(decide_within=timedelta(0)), "decide_within"),
     (_set(decide_within=timedelta(seconds=-1)), "decide_within"),
     (_set(lines=[]), "lines"),
-    (_set(lines=[NewLine("LAMP", 1, 1)] * (services.MOST_LINES + 1)), "lines"),
+    (_set(lines=[NewLine("LAMP", 1, 1)] * (placing.MOST_LINES + 1)), "lines"),
     (_line(sku="GHOST"), "lines"),
     (_line(sku=""), "lines"),
     (_line(sku="LAMP\x00"), "lines[1].sku"),
@@ -157,7 +158,7 @@ BAD: list[tuple[Change, str]] = [
 @pytest.mark.parametrize(("change", "named"), BAD)
 def test_a_bad_order_is_refused_with_its_field_named_and_nothing_left_behind(change: Change, named: str) -> None:
     with pytest.raises(InvalidOrder) as refused:
-        services.place_order(new=change(GOOD), actor=SYSTEM, at=NOW)
+        placing.place_order(new=change(GOOD), actor=SYSTEM, at=NOW)
 
     assert list(refused.value.errors) == [named]
     assert named in str(refused.value)
@@ -168,17 +169,17 @@ def test_every_bad_field_is_named_at_once() -> None:
     new = replace(GOOD, customer_name="", currency="??", lines=[NewLine("LAMP", 0, -1)])
 
     with pytest.raises(InvalidOrder) as refused:
-        services.place_order(new=new, actor=SYSTEM, at=NOW)
+        placing.place_order(new=new, actor=SYSTEM, at=NOW)
 
     assert set(refused.value.errors) == {"customer_name", "currency", "lines[0].quantity", "lines[0].unit_price"}
 
 
 def test_a_reference_is_taken_once_and_the_second_is_told_what_came_of_the_first() -> None:
-    first = services.place_order(new=GOOD, actor=SYSTEM, at=NOW)
+    first = placing.place_order(new=GOOD, actor=SYSTEM, at=NOW)
     before = _rows()
 
     with pytest.raises(DuplicateReference) as refused:
-        services.place_order(new=replace(GOOD, customer_name="Somebody Else"), actor=SYSTEM, at=NOW)
+        placing.place_order(new=replace(GOOD, customer_name="Somebody Else"), actor=SYSTEM, at=NOW)
 
     assert refused.value.order == first
     assert first.number in str(refused.value)
@@ -186,14 +187,14 @@ def test_a_reference_is_taken_once_and_the_second_is_told_what_came_of_the_first
 
 
 def test_another_source_may_use_the_same_reference() -> None:
-    services.place_order(new=GOOD, actor=SYSTEM, at=NOW)
+    placing.place_order(new=GOOD, actor=SYSTEM, at=NOW)
 
-    assert services.place_order(new=replace(GOOD, source="phone"), actor=SYSTEM, at=NOW).pk
+    assert placing.place_order(new=replace(GOOD, source="phone"), actor=SYSTEM, at=NOW).pk
 
 
 def test_orders_without_a_reference_are_never_taken_for_one_another() -> None:
     for _ in range(2):
-        services.place_order(new=replace(GOOD, reference=""), actor=SYSTEM, at=NOW)
+        placing.place_order(new=replace(GOOD, reference=""), actor=SYSTEM, at=NOW)
 
     assert Order.objects.count() == 2
 
@@ -202,7 +203,7 @@ def test_orders_without_a_reference_are_never_taken_for_one_another() -> None:
 def test_of_many_who_send_the_same_reference_at_once_one_places_it() -> None:
     def send(_: int) -> str:
         try:
-            return services.place_order(new=GOOD, actor=SYSTEM, at=NOW).number
+            return placing.place_order(new=GOOD, actor=SYSTEM, at=NOW).number
         except DuplicateReference as there:
             return there.order.number
         finally:
@@ -216,10 +217,10 @@ def test_of_many_who_send_the_same_reference_at_once_one_places_it() -> None:
 
 
 def test_goods_that_may_not_be_sold_are_placed_all_the_same_for_the_policy_to_stop() -> None:
-    assert services.place_order(new=replace(GOOD, lines=[NewLine("KNIFE", 1, 900)]), actor=SYSTEM, at=NOW).pk
+    assert placing.place_order(new=replace(GOOD, lines=[NewLine("KNIFE", 1, 900)]), actor=SYSTEM, at=NOW).pk
 
 
 def test_placing_takes_nothing_from_the_stock() -> None:
-    services.place_order(new=GOOD, actor=SYSTEM, at=NOW)
+    placing.place_order(new=GOOD, actor=SYSTEM, at=NOW)
 
     assert Product.objects.get(sku="LAMP").stock == 1_000

@@ -12,9 +12,10 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from orders import selectors, services
+from orders import selectors
 from orders.models import Order
-from orders.services import Actor
+from orders.services import reviewing
+from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 from tests.orders.conftest import SignedIn
 
@@ -26,8 +27,8 @@ def review(place: PlaceOrder) -> PlaceOrder:
     def review(**changes: object) -> Order:
         order = place(**changes)
         now = timezone.now()
-        services.receive_order(order_id=order.pk, at=now)
-        services.validate_order(order_id=order.pk, at=now)
+        reviewing.receive_order(order_id=order.pk, at=now)
+        reviewing.validate_order(order_id=order.pk, at=now)
         return order
 
     return review
@@ -125,7 +126,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
 def test_catching_up_brings_what_changed_and_what_is_new(at_alices: Client, as_bob: Actor, review: PlaceOrder) -> None:
     same, decided = review(), review()
     newest = selectors.queue_page().newest_review
-    services.approve(order_id=decided.pk, actor=as_bob, at=timezone.now())
+    reviewing.approve(order_id=decided.pk, actor=as_bob, at=timezone.now())
     new = review()
     same.refresh_from_db()
 
@@ -145,7 +146,7 @@ def test_catching_up_keeps_to_what_is_still_open_of_what_was_new(
 ) -> None:
     heard, gone = review(), review()
     newest = selectors.queue_page().newest_review
-    services.approve(order_id=gone.pk, actor=as_bob, at=timezone.now())
+    reviewing.approve(order_id=gone.pk, actor=as_bob, at=timezone.now())
 
     told = at_alices.get("/live/queue/", {"since": str(newest), "new": f"{heard.pk}.0_{gone.pk}.0"}).json()
 

@@ -6,9 +6,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from orders import services
 from orders.models import Order
-from orders.services import Actor
+from orders.services import reviewing
+from orders.services.actors import Actor
 from orders.states import Status
 from tests.orders.conftest import SignedIn
 
@@ -77,7 +77,7 @@ def test_a_viewer_may_not(viewer: User, signed_in: SignedIn, order_in_review: Or
 def test_who_comes_second_is_told_and_keeps_the_text(
     at_alices: Client, as_bob: Actor, order_in_review: Order, where: str
 ) -> None:
-    services.approve(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
+    reviewing.approve(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
 
     answer = at_alices.post(
         url(order_in_review),

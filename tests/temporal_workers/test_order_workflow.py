@@ -7,9 +7,10 @@ import pytest
 from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 
-from orders import services
 from orders.models import Order, Payment, Product, Reservation
-from orders.services import Actor, Address, NewLine
+from orders.services import fulfilling, reviewing, undoing
+from orders.services.actors import Actor
+from orders.services.placing import Address, NewLine
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
 
@@ -41,7 +42,7 @@ def test_an_approved_order_is_charged_and_shipped(place: PlaceOrder, as_alice: A
     order = place()
     wait_for_status(order, "in_review")
 
-    services.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+    reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
     wait_for_status(order, "completed")
 
     assert events_of(order) == [*TO_REVIEW, "approve", *TO_THE_END]
@@ -76,7 +77,7 @@ def test_a_rejected_order_ends_untouched(place: PlaceOrder, as_alice: Actor) -> 
     order = place()
     wait_for_status(order, "in_review")
 
-    services.reject(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Stolen card")
+    reviewing.reject(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Stolen card")
     wait_for_status(order, "rejected")
 
     assert order.outcome == "Rejected: Stolen card"
@@ -100,7 +101,7 @@ def test_an_order_can_be_cancelled_during_its_review(place: PlaceOrder, as_alice
     order = place()
     wait_for_status(order, "in_review")
 
-    services.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Customer called")
+    undoing.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Customer called")
     wait_for_status(order, "cancelled")
 
     assert order.reviews.get().decision == "cancelled"
@@ -144,7 +145,7 @@ class TestSlowBank:
         order = place(lines=[NewLine("LAMP", 1, 20_000)])
         wait_until(lambda: "charge_requested" in events_of(order))
 
-        services.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
+        undoing.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
         wait_for_status(order, "cancelled")
 
         assert events_of(order)[-5:] == ["cancel", "charge_arrived", "refund", "release", "finish_undo"]
@@ -155,9 +156,9 @@ class TestSlowBank:
 def test_an_order_that_temporal_lost_is_undone_all_the_same(place: PlaceOrder, as_alice: Actor, engine: Engine) -> None:
     engine.stop()
     order = place(lines=[NewLine("LAMP", 1, 20_000)])
-    for step in (services.receive_order, services.validate_order, services.reserve_stock, services.begin_charge):
+    for step in (reviewing.receive_order, reviewing.validate_order, fulfilling.reserve_stock, fulfilling.begin_charge):
         step(order_id=order.pk, at=datetime.now(UTC))
-    services.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
+    undoing.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
 
     successor = Engine()
     successor.start()

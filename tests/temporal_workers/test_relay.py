@@ -10,9 +10,10 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from devstack.servers import TemporalServer
-from orders import services
 from orders.models import Heartbeat, Order, Outbox
-from orders.services import Actor, NewLine
+from orders.services import relaying, reviewing, undoing
+from orders.services.actors import Actor
+from orders.services.placing import NewLine
 from tests.conftest import PlaceOrder
 from tests.servers import dev_server
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
@@ -36,12 +37,12 @@ def test_with_temporal_stopped_the_desk_goes_on_and_nothing_is_lost_or_doubled(
 
     own_temporal.kill()
     for order in approved:
-        services.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+        reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
     for order in rejected:
-        services.reject(order_id=order.pk, actor=as_bob, at=datetime.now(UTC), reason="No")
+        reviewing.reject(order_id=order.pk, actor=as_bob, at=datetime.now(UTC), reason="No")
     placed_meanwhile = [place(lines=[NewLine("RUG", 1, 5_000)]) for _ in range(4)]
     cancelled_meanwhile = place()
-    services.cancel(order_id=cancelled_meanwhile.pk, actor=as_alice, at=datetime.now(UTC), reason="Mistake")
+    undoing.cancel(order_id=cancelled_meanwhile.pk, actor=as_alice, at=datetime.now(UTC), reason="Mistake")
     assert Outbox.objects.filter(delivered_at=None).count() == 5 + 3 + 4 + 2
     own_temporal.start()
 
@@ -108,10 +109,10 @@ class Post:
 @pytest.mark.django_db(transaction=True)
 class TestOutbox:
     def test_each_orders_messages_arrive_in_their_order(self, order_in_review: Order, as_alice: Actor) -> None:
-        services.approve(order_id=order_in_review.pk, actor=as_alice, at=NOW)
+        reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=NOW)
         post = Post()
 
-        rounds = [services.deliver_outbox(deliver=post, at=NOW) for _ in range(3)]
+        rounds = [relaying.deliver_outbox(deliver=post, at=NOW) for _ in range(3)]
 
         assert rounds == [1, 1, 0]
         assert [message for _, message in post.got] == ["start", "approve"]
@@ -123,7 +124,7 @@ class TestOutbox:
 
         def relay() -> None:
             try:
-                while services.deliver_outbox(deliver=post, at=NOW, most=3):
+                while relaying.deliver_outbox(deliver=post, at=NOW, most=3):
                     pass
             finally:
                 connection.close()
@@ -145,10 +146,10 @@ class TestOutbox:
             raise ConnectionError("killed")
 
         with pytest.raises(ConnectionError):
-            services.deliver_outbox(deliver=die, at=NOW)
+            relaying.deliver_outbox(deliver=die, at=NOW)
 
         assert Outbox.objects.get().delivered_at is None
-        assert services.deliver_outbox(deliver=Post(), at=NOW) == 1
+        assert relaying.deliver_outbox(deliver=Post(), at=NOW) == 1
 
     def test_a_message_that_temporal_refuses_stays_with_the_reason_and_holds_up_no_other_order(
         self, place: PlaceOrder
@@ -156,7 +157,7 @@ class TestOutbox:
         refused, fine = place(), place()
         bad = str(refused.pk)
 
-        services.deliver_outbox(
+        relaying.deliver_outbox(
             deliver=lambda messages: ["too large" if str(m.order_id) == bad else "" for m in messages], at=NOW
         )
 
@@ -168,7 +169,7 @@ class TestOutbox:
 def test_messages_delivered_twice_change_nothing(place: PlaceOrder, as_alice: Actor, engine: Engine) -> None:
     order = place()
     wait_for_status(order, "in_review")
-    services.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+    reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
     wait_for_status(order, "completed")
     before = events_of(order)
 

@@ -14,9 +14,10 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 
-from orders import services
 from orders.models import Heartbeat
-from orders.services import Actor, NewLine
+from orders.services import reviewing
+from orders.services.actors import Actor
+from orders.services.placing import NewLine
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import events_of, wait_for_status, wait_until
 
@@ -139,7 +140,7 @@ def test_orders_go_on_when_every_database_connection_is_cut(
         )
         assert len(cursor.fetchall()) >= 3
     for order in orders:
-        services.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+        reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
 
     for order in orders:
         wait_for_status(order, "completed")

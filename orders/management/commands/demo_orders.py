@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from orders import demo, money, services
+from orders import demo, money
 from orders.models import ActorKind, Order
+from orders.services import actors, placing, stocking
 from orders.states import Status
 
 UNDECIDED = (Status.PLACED, Status.RECEIVED, Status.VALIDATED, Status.IN_REVIEW)
@@ -53,7 +54,7 @@ class Stream:
 
     def open(self, first: int) -> None:
         """Fill the shop's shelves, and the desk where nothing waits there."""
-        services.stock_products(products=demo.products())
+        stocking.stock_products(products=demo.products())
         self.n = Order.objects.filter(source=demo.SOURCE, reference__startswith=f"{self.seed}-").count()
         waiting = _undecided()
         if waiting:
@@ -69,10 +70,10 @@ class Stream:
 
     def place_next(self, *, placed_at: datetime) -> None:
         new = demo.new_order(self.n, seed=self.seed, placed_at=placed_at)
-        actor = services.Actor(ActorKind.CUSTOMER, new.customer_name)
+        actor = actors.Actor(ActorKind.CUSTOMER, new.customer_name)
         try:
-            order = services.place_order(new=new, actor=actor, at=timezone.now())
-        except services.DuplicateReference:
+            order = placing.place_order(new=new, actor=actor, at=timezone.now())
+        except placing.DuplicateReference:
             log.info("%s was there already", new.reference)
         else:
             total = money.format_money(order.total_minor, order.currency)

@@ -18,9 +18,10 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import InterfaceError, OperationalError, reset_queries, transaction
 from django.utils import timezone
 
-from orders import imports, money, services
+from orders import imports, money
 from orders.imports import Found, Layout, Reason, Row, Table, Unreadable
 from orders.models import ActorKind, Order, Product
+from orders.services import actors, placing, stocking
 
 GO_ON = "Run the same command again to go on: what is placed already is not placed again."
 CHOICES = (
@@ -31,7 +32,7 @@ CHOICES = (
     "time_zone",
     "decimal_mark",
 )  # options that name a Layout's field
-ACTOR = services.Actor(ActorKind.SYSTEM, "Import")
+ACTOR = actors.Actor(ActorKind.SYSTEM, "Import")
 
 
 class Command(BaseCommand):
@@ -193,11 +194,11 @@ class Run:
         try:
             with transaction.atomic():
                 if unknown:
-                    services.stock_products(products=unknown)
-                order = services.place_order(new=new, actor=ACTOR, at=timezone.now())
-        except services.InvalidOrder as wrong:
+                    stocking.stock_products(products=unknown)
+                order = placing.place_order(new=new, actor=ACTOR, at=timezone.now())
+        except placing.InvalidOrder as wrong:
             self.refuse_order(found, Reason.NOT_PLACED, str(wrong))
-        except services.DuplicateReference as there:
+        except placing.DuplicateReference as there:
             self.compare(found, there.order)
         else:
             self.known_skus |= {product.sku for product in unknown}

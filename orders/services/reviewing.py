@@ -1,0 +1,174 @@
+"""The way to a decision: the engine's steps up to the review, and what operators and the deadline make of it.
+
+The engine's steps may run more than once: a step that is already behind the order does nothing, and every step
+answers with the status it left.
+"""
+
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from orders import money, policy
+from orders.models import Decision, Order, Review
+from orders.services.actors import SYSTEM, Actor, authorise
+from orders.services.texts import wrong_with_note
+from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
+from orders.states import Action, Status, may
+
+
+class AlreadyDecided(ActionRefused):
+    """Somebody, or the deadline, was first. `review` says who, what and when."""
+
+    def __init__(self, order: Order, review: Review) -> None:
+        by = review.decided_by.get_username() if review.decided_by else "the deadline"
+        if review.decision == Decision.CANCELLED:
+            by = review.decided_by.get_username() if review.decided_by else "the customer"
+        super().__init__(f"Already {review.get_decision_display().lower()} by {by}.", order)
+        self.review = review
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an order stands; `due_at` is set while a review is open."""
+
+    status: Status
+    due_at: datetime | None = None
+
+
+def receive_order(*, order_id: uuid.UUID, at: datetime) -> Status:
+    """Take the order up."""
+    with transaction.atomic():
+        order = lock(order_id)
+        if may(order.status_now, Action.RECEIVE):
+            transition(order, Action.RECEIVE, actor=SYSTEM, at=at)
+        return order.status_now
+
+
+def validate_order(*, order_id: uuid.UUID, at: datetime) -> Standing:
+    """Check that the order is whole, let the policy judge it, and open a review where it asks for one."""
+    with transaction.atomic():
+        order = lock(order_id)
+        if order.status_now == Status.RECEIVED:
+            if wrong := _inconsistency(order):
+                transition(order, Action.INVALIDATE, actor=SYSTEM, at=at, outcome=wrong)
+            else:
+                transition(order, Action.VALIDATE, actor=SYSTEM, at=at)
+                _apply_policy(order, at=at)
+        return _standing(order)
+
+
+def settle_review(*, order_id: uuid.UUID, at: datetime) -> Standing:
+    """Say how the review stands, and close it as expired where its deadline has passed with nobody deciding."""
+    with transaction.atomic():
+        order = lock(order_id)
+        review = open_review(order)
+        if review and review.due_at <= at:
+            close_review(order, Decision.EXPIRED, actor=SYSTEM, at=at)
+            transition(order, Action.EXPIRE, actor=SYSTEM, at=at, outcome="Nobody decided before the deadline.")
+        return _standing(order)
+
+
+def approve(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") -> Order:
+    """Let the order go on to payment and shipping.
+
+    Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, ActionRefused otherwise.
+    """
+    return _decide(order_id, Action.APPROVE, Decision.APPROVED, actor=actor, at=at, note=note)
+
+
+def reject(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> Order:
+    """Refuse the order; `reason` is required.
+
+    Raises NotPermitted, ActionRefused without a reason, AlreadyDecided where somebody or the deadline was first.
+    """
+    return _decide(order_id, Action.REJECT, Decision.REJECTED, actor=actor, at=at, note=reason)
+
+
+def _decide(order_id: uuid.UUID, action: Action, decision: Decision, *, actor: Actor, at: datetime, note: str) -> Order:
+    authorise(actor, action)
+    note = note.strip()
+    with transaction.atomic():
+        order = lock(order_id)
+        if not may(order.status_now, action):
+            last = order.reviews.select_related("decided_by").exclude(decision="").order_by("-decided_at").first()
+            if last:
+                raise AlreadyDecided(order, last)
+            raise ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.", order)
+        if action == Action.REJECT and not note:
+            raise ActionRefused("Give a reason: the customer and your colleagues will want to know why.", order)
+        if wrong := wrong_with_note(note):
+            raise ActionRefused(f"The reason {wrong}.", order)
+        close_review(order, decision, actor=actor, at=at, note=note)
+        outcome = f"Rejected: {note}"[:500] if action == Action.REJECT else ""
+        transition(order, action, actor=actor, at=at, outcome=outcome, note=note)
+        tell_engine(order, action, at=at, actor=actor.name)
+    return order
+
+
+def _inconsistency(order: Order) -> str:
+    lines = list(order.lines.all())
+    if not lines:
+        return "The order has no lines."
+    if sum(line.total_minor for line in lines) != order.total_minor:
+        return "The lines do not add up to the total."
+    return ""
+
+
+def _apply_policy(order: Order, *, at: datetime) -> None:
+    verdict = policy.judge(_facts(order), review_everything=settings.REVIEW_EVERY_ORDER)
+    reasons = [asdict(reason) for reason in verdict.reasons]
+    match verdict.ruling:
+        case policy.Ruling.BLOCK:
+            outcome = " ".join(reason.text for reason in verdict.reasons)
+            transition(order, Action.BLOCK, actor=SYSTEM, at=at, outcome=outcome, reasons=reasons)
+        case policy.Ruling.PASS:
+            transition(order, Action.CLEAR, actor=SYSTEM, at=at, risk_score=verdict.risk_score)
+        case policy.Ruling.REVIEW:
+            due_at = at + (order.decide_within or settings.REVIEW_DEADLINE)
+            Review.objects.create(
+                order=order, opened_at=at, due_at=due_at, reasons=reasons, risk_score=verdict.risk_score
+            )
+            transition(
+                order,
+                Action.OPEN_REVIEW,
+                actor=SYSTEM,
+                at=at,
+                reasons=reasons,
+                risk_score=verdict.risk_score,
+                due_at=due_at.isoformat(),
+            )
+
+
+def _facts(order: Order) -> policy.Facts:
+    lines = list(order.lines.select_related("product"))
+    others = Order.objects.filter(customer_email=order.customer_email).exclude(pk=order.pk)
+    earlier = others.filter(placed_at__lte=order.placed_at) if order.customer_email else Order.objects.none()
+    hour_ago = order.placed_at - timedelta(hours=1)
+    return policy.Facts(
+        amount=money.to_amount(order.total_minor, order.currency),
+        currency=order.currency,
+        customer_email=order.customer_email,
+        is_first_order=not earlier.exists(),
+        orders_in_last_hour=earlier.filter(placed_at__gte=hour_ago).count(),
+        most_of_one_product=max(line.quantity for line in lines),
+        has_street=bool(order.address_line1),
+        forbidden=tuple(
+            (line.product.sku, line.product.forbidden_reason) for line in lines if line.product.forbidden_reason
+        ),
+    )
+
+
+def _standing(order: Order) -> Standing:
+    review = open_review(order)
+    return Standing(order.status_now, review.due_at if review else None)
+
+
+def open_review(order: Order) -> Review | None:
+    return order.reviews.filter(decision="").first()
+
+
+def close_review(order: Order, decision: Decision, *, actor: Actor, at: datetime, note: str = "") -> None:
+    order.reviews.filter(decision="").update(decision=decision, decided_by=actor.user, decided_at=at, note=note)

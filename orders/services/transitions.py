@@ -1,0 +1,72 @@
+"""What every write to an order is made of: the row's lock, the step along the transition table, the event, the word
+to the engine. Triggers on events and outbox send the NOTIFY, so that none can be forgotten.
+
+The row decides every race. Callers open the transaction, and pass in who does it and when.
+"""
+
+import uuid
+from datetime import datetime
+
+from django.db.models import F
+
+from orders.models import Event, Order, Outbox
+from orders.services.actors import SYSTEM, Actor
+from orders.states import Action, Status, next_status
+
+
+class ActionRefused(Exception):
+    """The order is not, or no longer, in a state that allows the action. The message is for the operator."""
+
+    def __init__(self, message: str, order: Order) -> None:
+        super().__init__(message)
+        self.order = order
+
+
+def lock(order_id: uuid.UUID) -> Order:
+    return Order.objects.select_for_update(no_key=True).get(pk=order_id)
+
+
+def transition(
+    order: Order, action: Action, *, actor: Actor, at: datetime, outcome: str = "", **details: object
+) -> None:
+    """Move a locked order along the transition table, with its event.
+
+    Raises IllegalTransition where the table has no such step.
+    """
+    before, after = order.status_now, next_status(order.status_now, action)
+    moved = Order.objects.filter(pk=order.pk, status=before, version=order.version).update(
+        status=after, status_at=at, version=F("version") + 1, outcome=outcome
+    )
+    if moved != 1:
+        raise RuntimeError(f"{order} was changed by somebody without the lock")
+    order.status, order.status_at, order.outcome = after, at, outcome
+    order.version += 1
+    told = {name: value for name, value in details.items() if value not in ("", None)}
+    write_event(order, action, actor=actor, at=at, **{"from": before, "to": after}, **told)
+
+
+def note_event(order: Order, type_: str, *, at: datetime, **details: object) -> None:
+    """Record what happened to a locked order without a change of status."""
+    Order.objects.filter(pk=order.pk, version=order.version).update(version=F("version") + 1)
+    order.version += 1
+    write_event(order, type_, actor=SYSTEM, at=at, **details)
+
+
+def write_event(order: Order, type_: str, *, actor: Actor, at: datetime, **payload: object) -> None:
+    Event.objects.create(
+        order=order,
+        sequence=order.version,
+        type=type_,
+        actor_kind=actor.kind,
+        actor=actor.name,
+        payload=payload,
+        at=at,
+    )
+
+
+def tell_engine(order: Order, message: str, *, at: datetime, **payload: str) -> None:
+    Outbox.objects.create(order=order, message=message, payload=payload, created_at=at)
+
+
+def words(status: Status) -> str:
+    return status.replace("_", " ")

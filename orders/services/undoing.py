@@ -1,0 +1,142 @@
+"""Cancelling, failing, and giving back what was taken. Each step of it may run more than once."""
+
+import uuid
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import F
+
+from orders.models import Decision, Order, Payment, Product, Reservation, Shipment
+from orders.services.actors import SYSTEM, Actor, authorise
+from orders.services.fulfilling import MoneyMove
+from orders.services.reviewing import close_review
+from orders.services.texts import wrong_with_note
+from orders.services.transitions import ActionRefused, lock, note_event, tell_engine, transition, words
+from orders.states import Action, Status, may
+
+
+def cancel(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> Order:
+    """Stop the order; what was done already is undone.
+
+    Raises NotPermitted, and ActionRefused from the point of no return on.
+    """
+    authorise(actor, Action.CANCEL)
+    reason = reason.strip()
+    with transaction.atomic():
+        order = lock(order_id)
+        if not may(order.status_now, Action.CANCEL):
+            raise ActionRefused(f"An order that is {words(order.status_now)} can no longer be cancelled.", order)
+        if wrong := wrong_with_note(reason):
+            raise ActionRefused(f"The reason {wrong}.", order)
+        close_review(order, Decision.CANCELLED, actor=actor, at=at, note=reason)
+        outcome = f"Cancelled: {reason}"[:500] if reason else "Cancelled."
+        transition(order, Action.CANCEL, actor=actor, at=at, outcome=outcome, note=reason)
+        tell_engine(order, Action.CANCEL, at=at, actor=actor.name)
+    return order
+
+
+def fail_order(*, order_id: uuid.UUID, reason: str, at: datetime) -> Status:
+    """A step has failed for good: begin to undo, unless the order is being undone or has ended already."""
+    with transaction.atomic():
+        order = lock(order_id)
+        if may(order.status_now, Action.FAIL):
+            transition(order, Action.FAIL, actor=SYSTEM, at=at, outcome=reason[:500])
+        return order.status_now
+
+
+def release_stock(*, order_id: uuid.UUID, at: datetime) -> Status:
+    """Give back exactly what the order holds."""
+    with transaction.atomic():
+        order = lock(order_id)
+        held = list(order.reservations.filter(state=Reservation.State.HELD).order_by("product_id"))
+        if not held:
+            return order.status_now
+        for reservation in held:
+            Product.objects.filter(pk=reservation.product_id).update(stock=F("stock") + reservation.quantity)
+        order.reservations.filter(pk__in=[reservation.pk for reservation in held]).update(
+            state=Reservation.State.RELEASED
+        )
+        note_event(order, "release", at=at, units=sum(reservation.quantity for reservation in held))
+        return order.status_now
+
+
+def begin_refund(*, order_id: uuid.UUID, at: datetime) -> MoneyMove:
+    """Store the refund of the order's charge before anybody calls the provider.
+
+    A charge whose answer we never saw is refunded by its key: the provider knows whether there is anything to undo.
+    """
+    with transaction.atomic():
+        order = lock(order_id)
+        charge = order.payments.filter(
+            kind=Payment.Kind.CHARGE, status__in=[Payment.State.SUCCEEDED, Payment.State.PROCESSING]
+        ).first()
+        if charge is None:
+            return MoneyMove(order.status_now)
+        refund, _ = Payment.objects.get_or_create(
+            idempotency_key=f"order-{order.id}:refund",
+            defaults={
+                "order": order,
+                "kind": Payment.Kind.REFUND,
+                "amount_minor": charge.amount_minor,
+                "currency": charge.currency,
+                "status": Payment.State.PROCESSING,
+                "created_at": at,
+            },
+        )
+        if refund.status != Payment.State.PROCESSING:
+            return MoneyMove(order.status_now)
+        return MoneyMove(
+            order.status_now,
+            refund.idempotency_key,
+            refund.amount_minor,
+            refund.currency,
+            charge.idempotency_key,
+        )
+
+
+def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> Status:
+    """Record the refund; an empty `reference` says that the provider had never charged."""
+    with transaction.atomic():
+        order = lock(order_id)
+        refund = order.payments.filter(kind=Payment.Kind.REFUND, status=Payment.State.PROCESSING)
+        if reference:
+            refunded = refund.update(status=Payment.State.SUCCEEDED, provider_reference=reference, settled_at=at)
+            charge_is = Payment.State.SUCCEEDED
+        else:
+            refunded = refund.update(status=Payment.State.CANCELLED, error="Nothing had been charged.", settled_at=at)
+            charge_is = Payment.State.CANCELLED
+        order.payments.filter(kind=Payment.Kind.CHARGE, status=Payment.State.PROCESSING).update(
+            status=charge_is, settled_at=at
+        )
+        if refunded and reference:
+            note_event(
+                order,
+                "refund",
+                at=at,
+                amount_minor=order.total_minor,
+                currency=order.currency,
+                reference=reference,
+            )
+        return order.status_now
+
+
+def recall_package(*, order_id: uuid.UUID, at: datetime) -> Status:
+    """Take back a package that the carrier has not got."""
+    with transaction.atomic():
+        order = lock(order_id)
+        recalled = (
+            Shipment.objects.filter(order=order)
+            .exclude(status__in=[Shipment.State.DISPATCHED, Shipment.State.RECALLED])
+            .update(status=Shipment.State.RECALLED)
+        )
+        if recalled:
+            note_event(order, "recall", at=at)
+        return order.status_now
+
+
+def finish_undo(*, order_id: uuid.UUID, at: datetime) -> Status:
+    with transaction.atomic():
+        order = lock(order_id)
+        if may(order.status_now, Action.FINISH_UNDO):
+            transition(order, Action.FINISH_UNDO, actor=SYSTEM, at=at, outcome=order.outcome)
+        return order.status_now
