@@ -131,3 +131,14 @@ def test_an_order_that_nobody_has_to_decide_on_is_refused(at_alices: Client, ord
 
 def test_an_order_that_is_not_there_is_not_found(at_alices: Client) -> None:
     assert at_alices.post(reverse("orders:approve", args=[uuid.uuid4()])).status_code == 404
+
+
+def test_the_same_decision_by_somebody_else_is_no_second_click(
+    at_alices: Client, as_bob: Actor, order_in_review: Order
+) -> None:
+    services.approve(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
+
+    answer = at_alices.post(url(order_in_review))
+
+    assert answer.status_code == 409
+    assert "Approved by bob" in answer.content.decode()
