@@ -1,7 +1,6 @@
 """Two people at the desk: what one does, the other sees by itself."""
 
 import re
-from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -149,31 +148,3 @@ def test_eight_tabs_of_one_browser_are_all_live_and_none_hangs(stack: Stack, vis
         expect(tab.locator("#new")).to_be_visible()
         tab.locator("#new").click()
         expect(row(tab, late)).to_be_visible()
-
-
-def test_how_fast_an_approval_reaches_the_other_screen(
-    stack: Stack, alice: Page, bob: Page, record_property: Callable[[str, object], None]
-) -> None:
-    """From the click to the change on the other screen; both clocks are this machine's."""
-    orders = [stack.hands("place", name=f"Fast {n}", reviewed=True) for n in range(20)]
-    for page in (alice, bob):
-        page.reload()
-        expect(page.locator("#live-sign")).to_have_text("Live")
-    bob.evaluate(
-        """() => {
-          window.seen = {};
-          new MutationObserver(() => {
-            for (const row of document.querySelectorAll("tr.decided")) window.seen[row.id] ??= Date.now();
-          }).observe(document.body, {subtree: true, attributes: true, attributeFilter: ["class"]});
-        }"""
-    )
-    taken = []
-    for order in orders:
-        button = alice.get_by_role("button", name=f"Approve {order['number']}")
-        clicked = button.evaluate("button => { const at = Date.now(); button.click(); return at; }")
-        expect(row(bob, order)).to_have_class(re.compile("decided"))
-        taken.append(bob.evaluate("id => window.seen[id]", f"queue-{order['id']}") - clicked)
-    taken.sort()
-    record_property("approval_to_other_screen_ms", taken)
-    # A machine that is busy with other tests is slow at times, not at all of them.
-    assert taken[len(taken) // 4] < 250, taken
