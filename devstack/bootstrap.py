@@ -24,12 +24,12 @@ BYTES_NEEDED = 1500 * 1000 * 1000
 # What pip may be configured with, and how uv calls it.
 PIP_SETTINGS_FOR_UV = {
     "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
-    "find-links": "UV_FIND_LINKS",
     "trusted-host": "UV_INSECURE_HOST",
     "cert": "SSL_CERT_FILE",
     "proxy": "ALL_PROXY",
 }
+# Places besides the index often have files for one platform only: good to install from, not to lock from.
+PIP_SETTINGS_FOR_INSTALLING = {"extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS"}
 
 
 class CannotInstall(Exception):
@@ -104,7 +104,10 @@ def install() -> None:
         run([sys.executable, "-m", "venv", "--clear", str(VENV)])
     say("Installing the locked packages into .venv (about 250 MB to download the first time)")
     install_uv()
-    run_uv(["pip", "sync", "--require-hashes", "--python", venv_program("python"), str(LOCK)])
+    settings = uv_settings(dict(PIP_SETTINGS_FOR_UV, **PIP_SETTINGS_FOR_INSTALLING))
+    # As pip does, take the best file from all places; the hashes say that it is the right one.
+    settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    run_uv(["pip", "sync", "--require-hashes", "--python", venv_program("python"), str(LOCK)], settings)
     STAMP.write_text(wanted_stamp())
     say("Installed in {:.0f} s".format(time.monotonic() - started_at))
 
@@ -129,30 +132,26 @@ def write_locks() -> None:
     compile_lock = ["pip", "compile", "--universal", "--generate-hashes", "--upgrade", "--quiet"]
     compile_lock += ["--python-version", "{}.{}".format(*OLDEST_PYTHON)]
     compile_lock += ["--custom-compile-command", "make lock"]
-    run_uv(compile_lock + ["--output-file", "requirements.lock", "requirements.in"])
-    run_uv(
-        compile_lock
-        + [
-            "--constraint",
-            "requirements.lock",
-            "--output-file",
-            "requirements-dev.lock",
-            "requirements-dev.in",
-        ]
-    )
+    settings = uv_settings(PIP_SETTINGS_FOR_UV)
+    run_uv(compile_lock + ["requirements.in", "--output-file", "requirements.lock"], settings)
+    compile_lock += ["--constraint", "requirements.lock"]  # what is developed with is what production runs on
+    run_uv(compile_lock + ["requirements-dev.in", "--output-file", "requirements-dev.lock"], settings)
 
 
-def run_uv(arguments: "list[str]") -> None:
-    """Run uv with pip's configuration handed over: it does not read that itself, and a machine behind a
-    mirror often has no other."""
-    environment = dict(os.environ)
-    for option, value in pip_settings().items():
-        if option in PIP_SETTINGS_FOR_UV:
-            separator = "," if option == "find-links" else " "
-            environment.setdefault(PIP_SETTINGS_FOR_UV[option], separator.join(value.split()))
-    # As pip does, take the best version from all indexes; the hashes say that it is the right one.
-    environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
-    run([venv_program("uv")] + arguments, environment)
+def uv_settings(pip_names: "dict[str, str]") -> "dict[str, str]":
+    """pip's configuration in uv's words: uv does not read it, and a machine behind a mirror often has no other."""
+    configured = pip_settings()
+    settings = {}
+    for pip_name, uv_name in pip_names.items():
+        if pip_name in configured:
+            separator = "," if pip_name == "find-links" else " "
+            settings[uv_name] = separator.join(configured[pip_name].split())
+    return settings
+
+
+def run_uv(arguments: "list[str]", settings: "dict[str, str]") -> None:
+    """Run uv with these settings, unless the environment says otherwise."""
+    run([venv_program("uv")] + arguments, dict(settings, **os.environ))
 
 
 def pip_settings() -> "dict[str, str]":

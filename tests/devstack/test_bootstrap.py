@@ -71,3 +71,13 @@ def test_the_locks_name_no_package_index(lock: str) -> None:
 
     assert "://" not in text
     assert "--find-links" not in text
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locks_are_good_for_other_platforms_than_the_one_they_were_made_on(lock: str) -> None:
+    entries = re.findall(r"^([\w.-]+)==.*((?:\n    --hash.*)+)", (bootstrap.ROOT / lock).read_text(), re.MULTILINE)
+
+    of_one_file_only = [name for name, hashes in entries if hashes.count("--hash") == 1]
+
+    assert len(entries) > 10
+    assert of_one_file_only == []
