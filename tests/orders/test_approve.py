@@ -136,7 +136,7 @@ def test_an_order_that_is_not_there_is_not_found(at_alices: Client) -> None:
 def test_the_same_decision_by_somebody_else_is_no_second_click(
     at_alices: Client, as_bob: Actor, order_in_review: Order
 ) -> None:
-    services.approve(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
+    reviewing.approve(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
 
     answer = at_alices.post(url(order_in_review))
 
