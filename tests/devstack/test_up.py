@@ -20,6 +20,9 @@ import pytest
 from devstack.processes import MARK
 from devstack.servers import free_port
 
+# Each of these starts the stack, some of them twice; a machine that does other things too is slow at that.
+pytestmark = pytest.mark.timeout(300)
+
 UP = [sys.executable, "-m", "devstack.up"]
 
 
