@@ -217,7 +217,7 @@ def test_both_schemas_of_temporal_are_brought_up_to_date(undeployed: Deployment,
 
 def test_a_failing_step_fails_the_schema(undeployed: Deployment, tmp_path: Path) -> None:
     tool = tmp_path / "temporal-sql-tool"
-    tool.write_text('#!/bin/sh\n[ "$2" = temporal ]\n')
+    tool.write_text('#!/bin/sh\n[ "$2" != temporal ]\n')
     tool.chmod(0o755)
 
     command = ["env", f"PATH={tmp_path}:{os.environ['PATH']}", *undeployed.command("temporal-schema")]
