@@ -50,6 +50,12 @@ def clock(at: datetime) -> str:
     return local.strftime("%H:%M" if local.date() == timezone.localdate() else "%-d %b, %H:%M")
 
 
+@register.filter
+def to_the_second(at: datetime) -> str:
+    local = timezone.localtime(at)
+    return local.strftime("%H:%M:%S" if local.date() == timezone.localdate() else "%-d %b, %H:%M:%S")
+
+
 @register.simple_tag
 def decided(review: Review) -> str:
     """Who closed the review, how and when, as the beginning of a sentence."""
