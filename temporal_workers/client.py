@@ -11,6 +11,8 @@ _RETRIES = RetryConfig(initial_interval_millis=100, max_elapsed_time_millis=1_50
 
 CALL_TIMEOUT = timedelta(seconds=2)
 
+DEFAULT_ADDRESS = "localhost:7233"
+
 _AWAY = frozenset(
     {
         RPCStatusCode.UNAVAILABLE,
@@ -30,9 +32,9 @@ async def connect(*, lazy: bool) -> Client:
 
     Raises RuntimeError where Temporal cannot be reached, unless lazy.
     """
-    return await Client.connect(
-        **ClientConfig.load_client_connect_config(), lazy=lazy, retry_config=None if not lazy else _RETRIES
-    )
+    config = ClientConfig.load_client_connect_config()
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    return await Client.connect(**config, lazy=lazy, retry_config=_RETRIES if lazy else None)
 
 
 def is_away(error: BaseException) -> bool:
