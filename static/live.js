@@ -1,7 +1,7 @@
 /* Keeps the page true by itself. One stream serves all tabs of a browser; what may have been missed is asked for.
 
    A fragment has a root with an id and a data-version, and parts with data-part. An older version never replaces
-   a newer one, and a part in which somebody works is never replaced: it is told what happened instead. */
+   a newer one, and a part in which somebody works is never replaced: its forms tell what happened instead. */
 "use strict";
 
 (() => {
@@ -58,8 +58,17 @@
   };
   const version = (root) => Number(root.dataset.version);
   const isTyped = (part) => [...part.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);
-  const isBusy = (part) =>
-    part.contains(document.activeElement) || part.querySelector("details[open], [data-keep]") !== null || isTyped(part);
+  const SAME = ["id", "href", "aria-label", "name"];
+  const twin = (element, part) =>
+    [...part.querySelectorAll(element.localName)].find((other) =>
+      SAME.every((name) => other.getAttribute(name) === element.getAttribute(name)));
+
+  // Whether putting `next` in the place of `part` would lose what somebody does there. A heading or a link loses nothing.
+  function isBusy(part, next) {
+    if (isTyped(part) || part.querySelector("details[open], [data-keep]")) return true;
+    const focused = document.activeElement;
+    return part.contains(focused) && focused.matches("input, textarea, select, button, summary") && !twin(focused, next);
+  }
 
   function apply(html) {
     const fresh = parse(html);
@@ -78,7 +87,7 @@
     for (const part of parts) {
       const old = root.querySelector(`[data-part="${part.dataset.part}"]`);
       if (!old || old.isEqualNode(part)) continue;
-      if (!old.contains(asking) && isBusy(old)) hold(old, part, fresh.dataset.news);
+      if (!old.contains(asking) && isBusy(old, part)) hold(old, part, fresh.dataset.news);
       else put(old, part);
     }
     if (version(fresh) > version(root) && root.localName === "tr") flash(root);
@@ -101,15 +110,18 @@
       }
       return;
     }
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
     old.replaceWith(part);
     window.htmx?.process(part);
-    part.querySelector("[autofocus]")?.focus();
+    const next = part.querySelector("[autofocus]") ?? (focused && twin(focused, part));
+    next?.focus({ preventScroll: next.localName !== "textarea" });
   }
 
   function hold(old, part, news) {
     held.set(old, part);
-    if (!news) return;
-    for (const form of old.querySelectorAll("form")) {
+    const forms = old.querySelectorAll("form");
+    if (!news || !forms.length) return;
+    for (const form of forms) {
       if (!form.querySelector("button")) continue;
       form.dataset.stopped = "";
       form.querySelector("button").setAttribute("aria-disabled", "true");
@@ -125,7 +137,7 @@
   function release() {
     for (const [old, part] of held) {
       if (!old.isConnected) held.delete(old);
-      else if (!isBusy(old)) put(old, part);
+      else if (!isBusy(old, part)) put(old, part);
     }
   }
 
@@ -242,6 +254,8 @@
       if (source) channel.postMessage({ type: isLive ? "live" : "away" });
     } else if (type === "away") {
       showAway();
+    } else if (type === "doubt") {
+      if (source) open();
     } else if (type === "catch-up" || (type === "live" && !isLive)) {
       showLive();
       setTimeout(catchUp, document.hidden ? Math.random() * 500 : 0);
@@ -282,6 +296,13 @@
       setTimeout(() => source && open(), retryMs * (0.75 + Math.random() / 2));
       retryMs = Math.min(retryMs * 2, 15_000);
     });
+  }
+
+  // A request failed: the stream may be as dead and not know it yet. Open again, it says.
+  function doubt() {
+    showAway();
+    if (source) open();
+    else channel?.postMessage({ type: "doubt" });
   }
 
   function close() {
@@ -334,23 +355,29 @@
     late.delete(event.detail.target?.id);
     setTimeout(() => html && apply(html));
   });
-  document.addEventListener("htmx:sendError", (event) => complain(event.detail.elt, 0));
-  document.addEventListener("htmx:timeout", (event) => complain(event.detail.elt, 0));
+  for (const failure of ["htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(failure, (event) => {
+      doubt();
+      complain(event.detail.elt, 0);
+    });
+  }
 
   function complain(form, status) {
     if (!form?.isConnected || form.localName !== "form") return;
     const words = {
-      0: "The desk cannot be reached, so it is not known whether this was carried out. Try again when the connection is back.",
+      0: "The desk cannot be reached; perhaps this was carried out. Try again once it is back.",
       401: "You are signed out. Sign in from another tab, then try again.",
       403: "This page is out of date. Reload it, then try again.",
       404: "This order is not here any more.",
     };
-    form.querySelector(".wrong")?.remove();
+    // A row's buttons have no room for a sentence; the reasons beside them make way for it.
+    const place = (!form.matches(".panel") && form.closest(".row")?.querySelector(".c-why")) || form;
+    place.querySelector(".wrong")?.remove();
     const said = document.createElement("p");
     said.className = "wrong";
     said.setAttribute("role", "alert");
     said.textContent = words[status] ?? "The desk could not answer. Look at the order before you try again.";
-    form.append(said);
+    place.append(said);
   }
 
   // Panels

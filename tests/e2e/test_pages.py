@@ -134,6 +134,26 @@ def test_a_decision_that_cannot_be_sent_keeps_what_was_typed(stack: Stack, alice
     expect(row).to_contain_text("Rejected by alice")
 
 
+def test_an_approval_that_cannot_be_sent_is_told_where_there_is_room(stack: Stack, alice: Page, order: Order) -> None:
+    alice.reload()
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    row = alice.locator(f"#queue-{order['id']}")
+    alice.context.set_offline(True)
+
+    row.get_by_role("button", name="Approve").click()
+
+    expect(row.locator(".c-why").get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(alice.locator("#live-sign")).to_contain_text("Not live since")
+    for width in (1440, 1024):
+        alice.set_viewport_size({"width": width, "height": 900})
+        assert (row.bounding_box() or {})["height"] < 100, width
+    alice.context.set_offline(False)
+    expect(alice.locator("#live-sign")).to_have_text("Live", timeout=20_000)
+    row.get_by_role("button", name="Approve").click()
+    expect(row).to_contain_text("Approved by alice")
+    expect(row.get_by_role("alert")).to_have_count(0)
+
+
 def test_a_session_that_ended_is_told_and_nothing_typed_is_lost(stack: Stack, visitors: Visitors, order: Order) -> None:
     page = visitors.browser().new_page()
     sign_in(page, stack, "alice")

@@ -27,7 +27,9 @@ def test_an_approval_in_one_browser_shows_in_the_other_and_the_order_ships(stack
     expect(row(second, order)).to_have_class(re.compile("decided"))
     expect(row(second, order)).to_contain_text("Approved by alice")
     expect(row(first, order)).to_contain_text("Approved by alice")
-    expect(row(second, order)).to_contain_text("Completed", timeout=20_000)
+    for page in (first, second):
+        expect(row(page, order).locator(".c-due")).to_have_text("Completed", timeout=20_000)
+        expect(page.locator(".news")).to_have_count(0)
     assert stack.hands("status", order=order["number"]) == "completed"
 
 
@@ -58,6 +60,35 @@ def test_the_order_page_follows_charge_and_shipping_step_by_step(stack: Stack, a
     timeline = bob.locator(".timeline")
     for said in ("Approved by alice", "Card charged", "The carrier has the package", "Completed"):
         expect(timeline).to_contain_text(said)
+
+
+def test_the_page_of_the_one_who_approved_stays_true_to_the_end(stack: Stack, alice: Page) -> None:
+    order = stack.hands("place", name="Hands Off")
+    alice.goto(f"/orders/{order['id']}/")
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    heading = alice.get_by_role("heading", name=order["number"])
+    expect(heading).to_contain_text("In review")
+
+    alice.get_by_role("button", name=f"Approve {order['number']}").click()
+
+    expect(heading).to_contain_text("Completed", timeout=20_000)
+    expect(heading).to_be_focused()
+    expect(alice.locator(".news")).to_have_count(0)
+    expect(alice.locator(".order > .head")).not_to_contain_text("Approved")
+
+
+def test_a_focused_button_that_would_vanish_stays_and_tells_why(stack: Stack, alice: Page) -> None:
+    order = stack.hands("place", name="Finger Above", reviewed=True)
+    alice.reload()
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    button = row(alice, order).get_by_role("button", name=f"Approve {order['number']}")
+    button.focus()
+
+    stack.hands("approve", order=order["number"], by="bob")
+
+    expect(row(alice, order).locator(".news")).to_contain_text("Approved by bob")
+    expect(button).to_be_focused()
+    expect(button).to_be_disabled()
 
 
 def test_of_two_at_once_one_decides_and_the_other_is_told_who(stack: Stack, alice: Page, bob: Page) -> None:
