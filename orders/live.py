@@ -11,16 +11,18 @@ import json
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psycopg
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import close_old_connections, connections
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import DatabaseError, close_old_connections, connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "orders_changed"
 PING_SECONDS = 15.0
+WELCOME_SECONDS = 30.0  # how long a stream may outlive a sign-out or a right; a ping longer at most
 STREAM_SECONDS = (300.0, 900.0)  # a stream ends by itself: rights are looked at again, and load spreads anew
 DESK_SECONDS = 2.0
 LISTEN_CHECK_SECONDS = 30.0
@@ -145,6 +148,8 @@ class Hub:
                     await self._collect(connection)
             except (psycopg.Error, OSError) as error:
                 logger.warning("The live listener lost the database, trying again in %.1f s: %s", wait, error)
+            except Exception:  # without a listener every page would go stale, and say that it is live
+                logger.exception("The live listener failed, trying again in %.1f s", wait)
             finally:
                 self.is_listening = False
             self._tell_all(AWAY)
@@ -154,8 +159,9 @@ class Hub:
     async def _collect(self, connection: "psycopg.AsyncConnection[Any]") -> None:
         while True:
             async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS):
-                self._changed.add(uuid.UUID(notification.payload))
-                self._wake.set()
+                with contextlib.suppress(ValueError):  # somebody else's notification
+                    self._changed.add(uuid.UUID(notification.payload))
+                    self._wake.set()
             await connection.execute("SELECT 1")  # a silent connection may be a dead one
 
     async def _tell_changes(self) -> None:
@@ -235,7 +241,7 @@ def render_desk() -> tuple[tuple[object, ...], bytes]:
     state = desk_state()
     try:
         engine, waiting = state["engine"], state["waiting"]
-        told = (engine.state, str(engine.undelivered), str(waiting))
+        told = (engine.state, engine.unserved, str(engine.undelivered), str(waiting))
     finally:
         connections.close_all()
     return told, frame("desk", {"fragments": desk_fragments(state)})
@@ -271,8 +277,9 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     subscriber = Subscriber(may_decide=await sync_to_async(may_decide)(user))
     # The request lasts as long as the stream; its database connection must not.
     await sync_to_async(close_old_connections)()
+    still_welcome = sync_to_async(is_still_welcome, thread_sensitive=False)
     return StreamingHttpResponse(
-        frames(subscriber),
+        frames(subscriber, partial(still_welcome, request.session.session_key, user.pk, subscriber.may_decide)),
         content_type="text/event-stream",
         headers={
             "Cache-Control": "no-store",
@@ -282,20 +289,38 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     )
 
 
-async def frames(subscriber: Subscriber) -> AsyncIterator[bytes]:
-    """What one stream sends, until its time is up or the process stops."""
+def is_still_welcome(session_key: str | None, user_pk: int, could_decide: bool) -> bool:
+    """Whether who opened a stream is still signed in, with the rights of then. Runs in a thread of its own."""
+    try:
+        if not session_key or not SessionStore().exists(session_key):
+            return False
+        user = User.objects.filter(pk=user_pk, is_active=True).first()
+        return user is not None and may_decide(user) == could_decide
+    except DatabaseError:
+        return True  # the database is away, and tells nobody anything
+    finally:
+        connections.close_all()
+
+
+async def frames(subscriber: Subscriber, still_welcome: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+    """What one stream sends, until its time is up, its right is gone, or the process stops."""
     loop = asyncio.get_running_loop()
     until = loop.time() + random.uniform(*STREAM_SECONDS)  # noqa: S311 - spreads load, guards nothing
     here = hub()
     here.subscribe(subscriber)
     try:
         yield RETRY
+        look_again = loop.time() + WELCOME_SECONDS
         while (left := until - loop.time()) > 0:
             sent: bytes | None = PING
             with contextlib.suppress(TimeoutError):
                 sent = await asyncio.wait_for(subscriber.frames.get(), min(PING_SECONDS, left))
             if sent is None:
                 return
+            if loop.time() >= look_again:
+                if not await still_welcome():
+                    return
+                look_again = loop.time() + WELCOME_SECONDS
             yield sent
     finally:
         here.unsubscribe(subscriber)

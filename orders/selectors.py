@@ -4,12 +4,13 @@ are capped.
 
 import re
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.conf import settings
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import QuerySet
 
@@ -24,6 +25,7 @@ SEARCH_WORDS = 8
 
 WORKER_SILENT_AFTER = timedelta(seconds=15)
 TEMPORAL_AWAY_AFTER = timedelta(seconds=10)
+MESSAGE_LATE_AFTER = timedelta(seconds=15)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -199,12 +201,14 @@ def orders_page(
 def prefix_query(text: str) -> SearchQuery | None:
     """All words of `text`, each as the beginning of a word; None where it has no words.
 
-    Only letters and digits reach PostgreSQL's query language.
+    An order's number is found without its hyphen too. Only letters and digits reach PostgreSQL's query language.
     """
     words = re.findall(r"[^\W_]+", text.lower())[:SEARCH_WORDS]
     if not words:
         return None
-    return SearchQuery(" & ".join(f"'{word}':*" for word in words), search_type="raw", config="simple")
+    terms = [re.sub(r"^(cs)([0-9]+)$", r"(\g<0> | \1 & \2)", word) for word in words]
+    terms = [re.sub(r"[^\W_]+", r"'\g<0>':*", term) for term in terms]
+    return SearchQuery(" & ".join(terms), search_type="raw", config="simple")
 
 
 # One order
@@ -250,33 +254,41 @@ class EngineState(StrEnum):
     WELL = "well"
     NO_WORKER = "no_worker"
     TEMPORAL_AWAY = "temporal_away"
+    BEHIND = "behind"  # both are there, and yet messages do not arrive
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Whether decisions are being carried out; if not, since when, and how many messages wait for it."""
+    """Whether decisions are being carried out; if not, since when, and how many messages wait for it.
+
+    `unserved` names the task queues without a worker where others have one.
+    """
 
     state: EngineState
     since: datetime | None = None
     undelivered: Count = Count(0)
+    unserved: str = ""
 
 
 def engine(*, at: datetime) -> Engine:
-    heartbeats = Heartbeat.objects.values_list("seen_at", "temporal_seen_at")
-    return _judge_engine(list(heartbeats[:COUNT_UP_TO]), at=at)
-
-
-def _judge_engine(heartbeats: Iterable[tuple[datetime, datetime | None]], *, at: datetime) -> Engine:
-    seen = [(seen_at, temporal_at) for seen_at, temporal_at in heartbeats]
-    alive = [temporal_at for seen_at, temporal_at in seen if seen_at > at - WORKER_SILENT_AFTER]
+    heartbeats = list(Heartbeat.objects.order_by("-seen_at")[:COUNT_UP_TO])
+    alive = [beat for beat in heartbeats if beat.seen_at > at - WORKER_SILENT_AFTER]
     if not alive:
-        last = max((seen_at for seen_at, _ in seen), default=None)
-        return Engine(EngineState.NO_WORKER, last, _undelivered())
-    reached = [temporal_at for temporal_at in alive if temporal_at]
-    last = max(reached, default=None)
-    if last is None or last <= at - TEMPORAL_AWAY_AFTER:
-        return Engine(EngineState.TEMPORAL_AWAY, last, _undelivered())
+        return Engine(EngineState.NO_WORKER, heartbeats[0].seen_at if heartbeats else None, _undelivered())
+    served = {queue for beat in alive for queue in beat.queues.split(", ")}
+    if unserved := [queue for queue in _task_queues() if queue not in served]:
+        return Engine(EngineState.NO_WORKER, None, _undelivered(), " and ".join(unserved))
+    reached = max((beat.temporal_seen_at for beat in alive if beat.temporal_seen_at), default=None)
+    if reached is None or reached <= at - TEMPORAL_AWAY_AFTER:
+        return Engine(EngineState.TEMPORAL_AWAY, reached, _undelivered())
+    waiting_since = Outbox.objects.filter(delivered_at=None).order_by("id").values_list("created_at", flat=True).first()
+    if waiting_since and waiting_since < at - MESSAGE_LATE_AFTER:
+        return Engine(EngineState.BEHIND, waiting_since, _undelivered())
     return Engine(EngineState.WELL)
+
+
+def _task_queues() -> tuple[str, str]:
+    return settings.TEMPORAL_ORDERS_QUEUE, settings.TEMPORAL_SHIPPING_QUEUE
 
 
 def _undelivered() -> Count:

@@ -13,10 +13,13 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -26,14 +29,15 @@ from orders import live, selectors, timeline, wording
 from orders.context import desk_state
 from orders.forms import CancelForm, OrdersFilterForm, ReasonForm
 from orders.models import Decision, Order
+from orders.money import format_money
 from orders.roles import permission
 from orders.services import actors, reviewing, transitions, undoing
-from orders.states import HUMAN_ACTIONS, Action, Status, may
-from orders.templatetags.desk import decided
+from orders.states import HUMAN_ACTIONS, MAIN_ROAD, Action, Status, may, on_main_road
+from orders.templatetags.desk import clock, decided
 
 Person = AbstractBaseUser | AnonymousUser
 
-NOT_PERMITTED = "You may look at orders but not decide on them. Ask a lead if you should be able to."
+NOT_PERMITTED = "You can view orders but not decide on them. Ask a lead if you need to."
 
 
 @login_not_required
@@ -41,6 +45,26 @@ NOT_PERMITTED = "You may look at orders but not decide on them. Ask a lead if yo
 def healthz(request: HttpRequest) -> HttpResponse:
     """Alive. Says nothing of the servers behind: a web process without its database is not helped by a restart."""
     return HttpResponse("ok\n", content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+
+@login_not_required
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """For what asks for this name without having read a page."""
+    answer = redirect(static("favicon.svg"))
+    answer.headers["Cache-Control"] = "public, max-age=86400"
+    return answer
+
+
+@login_not_required
+@require_safe
+def records_door(request: HttpRequest) -> HttpResponse:
+    """Where the raw records send whoever may not see them: to the desk's own sign-in, or away."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+    if request.user.is_staff:
+        return redirect("admin:index")
+    raise PermissionDenied("The raw records are for admins. All that you need to decide is on the order's own page.")
 
 
 # Looking
@@ -143,9 +167,12 @@ def cancel(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
             at=timezone.now(),
             reason=typed,
         )
+    except undoing.AlreadyCancelled as refusal:
+        if refusal.event.actor != request.user.get_username():
+            said = f"{refusal.event.actor} cancelled it at {clock(refusal.event.at)}, so your cancel was not needed."
+            return _refuse(request, found.order, said, typed=typed, form="cancel")
     except transitions.ActionRefused as refusal:
-        if found.order.status not in (Status.CANCELLING, Status.CANCELLED):
-            return _refuse(request, refusal.order, str(refusal), typed=typed, form="cancel")
+        return _refuse(request, found.order, str(refusal), typed=typed, form="cancel")
     return _done(request, found.order, f"{found.order.number} is being cancelled.")
 
 
@@ -246,13 +273,20 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
             left_from=timeline.left_main_road_from(detail.events),
             reviewed=detail.review is not None or status == Status.IN_REVIEW,
         ),
-        "doing": wording.doing(status),
+        "doing": wording.doing(status, refunded=_refunded(detail)),
+        "is_stopped": status not in MAIN_ROAD,
         "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status),
         "refusal": refusal,
         "here": "",
         "run_url": _run_url(order_id),
     }
+
+
+def _refunded(detail: selectors.OrderDetail) -> str:
+    """The money that went back to the customer, as an amount; empty where none did."""
+    back = [payment for payment in detail.payments if (payment.kind, payment.status) == ("refund", "succeeded")]
+    return format_money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
 
 
 def wrong_with(form: ReasonForm | CancelForm) -> str:
@@ -263,7 +297,7 @@ def _run_url(order_id: uuid.UUID) -> str:
     """The order's run in Temporal's own pages."""
     if not settings.TEMPORAL_UI_URL:
         return ""
-    return f"{settings.TEMPORAL_UI_URL.rstrip('/')}/namespaces/default/workflows/order-{order_id}"
+    return f"{settings.TEMPORAL_UI_URL.rstrip('/')}/namespaces/{settings.TEMPORAL_NAMESPACE}/workflows/order-{order_id}"
 
 
 def permitted(user: Person, status: Status) -> frozenset[Action]:
@@ -313,18 +347,24 @@ def _fragment(
 
 
 def _did_it_before(refusal: transitions.ActionRefused, user: Person, decision: Decision) -> bool:
-    """A second click on the same button by the same person is no conflict."""
+    """A second click on the same button by the same person is no conflict, unless the order has been undone since."""
     return (
         isinstance(refusal, reviewing.AlreadyDecided)
         and refusal.review.decision == decision
         and refusal.review.decided_by_id == user.pk
+        and (on_main_road(refusal.status) or refusal.status == Status.REJECTED)
     )
 
 
 def _who_was_first(refusal: transitions.ActionRefused, attempt: str) -> str:
     if not isinstance(refusal, reviewing.AlreadyDecided):
         return str(refusal)
-    return f"{decided(refusal.review)}, so your {attempt} was not carried out."
+    since = (
+        ""
+        if refusal.status in (Status.REJECTED, Status.EXPIRED) or on_main_road(refusal.status)
+        else (f" and {wording.STATUS_WORDS[refusal.status].lower()} since")
+    )
+    return f"{decided(refusal.review)}{since}, so your {attempt} was not carried out."
 
 
 def _desk_fragments() -> list[str]:

@@ -55,6 +55,8 @@ MIDDLEWARE = [
     "orders_site.middleware.DesignedNotFound",
 ]
 
+DEFAULT_EXCEPTION_REPORTER = "orders_site.errors.Reporter"
+
 ROOT_URLCONF = "orders_site.urls"
 ASGI_APPLICATION = "orders_site.asgi.application"
 TEMPLATES = [
@@ -81,8 +83,16 @@ DATABASES = {
 }
 DATABASES["default"] |= {"CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": 0 if DATABASE_POOL else 600}
 if DATABASE_POOL:
+    # A page fails within seconds where the database is away or a row is held, and is back as soon as that is over:
+    # the pool's own way is to try again ever more rarely for five minutes.
     DATABASES["default"]["OPTIONS"] |= {  # type: ignore[operator]
-        "pool": {"min_size": 1, "max_size": env_int("DATABASE_POOL_SIZE", 10, least=1), "timeout": 2}
+        "pool": {
+            "min_size": 1,
+            "max_size": env_int("DATABASE_POOL_SIZE", 10, least=1),
+            "timeout": 2,
+            "reconnect_timeout": 2,
+        },
+        "options": "-c lock_timeout=1500 -c statement_timeout=5000",
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -145,6 +155,7 @@ REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False)
 
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
 TEMPORAL_UI_URL = env_str("TEMPORAL_UI_URL")
+TEMPORAL_NAMESPACE = env_str("TEMPORAL_NAMESPACE", "default")
 TEMPORAL_ORDERS_QUEUE = env_str("TEMPORAL_ORDERS_QUEUE", "orders")
 TEMPORAL_SHIPPING_QUEUE = env_str("TEMPORAL_SHIPPING_QUEUE", "shipping")
 WORKER_DATABASE_THREADS = env_int("WORKER_DATABASE_THREADS", 10, least=1)

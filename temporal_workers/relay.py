@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -63,8 +63,11 @@ class Relay:
                     away_since = datetime.now(UTC)
                     logger.warning("Temporal is away, the outbox waits: %s", trouble)
                 self._stop.wait(PAUSE_AFTER_TROUBLE)
-            except (OperationalError, InterfaceError, psycopg.Error) as trouble:
-                logger.warning("The relay has lost the database and tries again: %s", str(trouble).strip())
+            except (DatabaseError, InterfaceError, psycopg.Error) as trouble:
+                logger.warning("The relay has trouble with the database and tries again: %s", str(trouble).strip())
+                self._stop.wait(PAUSE_AFTER_TROUBLE)
+            except Exception:  # a relay that ends leaves every order standing, whatever the reason
+                logger.exception("The relay has trouble and tries again")
                 self._stop.wait(PAUSE_AFTER_TROUBLE)
             else:
                 away_since = None
@@ -89,7 +92,10 @@ class Relay:
 
     def _deliver(self, messages: Sequence[Outbox]) -> list[str]:
         delivery = asyncio.run_coroutine_threadsafe(self._deliver_all(messages), self._loop)
-        return delivery.result(timeout=30)
+        try:
+            return delivery.result(timeout=30)
+        finally:
+            delivery.cancel()
 
     async def _deliver_all(self, messages: Sequence[Outbox]) -> list[str]:
         return await asyncio.gather(*(self._deliver_one(message) for message in messages))

@@ -16,7 +16,7 @@ def deliver_outbox(*, deliver: Callable[[Sequence[Outbox]], Sequence[str]], at: 
     messages undelivered. `deliver` answers for each message with what went wrong, empty where it arrived; what it
     raises leaves everything as it was.
 
-    Returns how many messages were taken in hand.
+    Returns how many arrived.
     """
     with transaction.atomic():
         heads = Outbox.objects.raw(
@@ -31,13 +31,14 @@ def deliver_outbox(*, deliver: Callable[[Sequence[Outbox]], Sequence[str]], at: 
             [most],
         )
         messages = list(heads)
-        if not messages:
-            return 0
-        for message, wrong in zip(messages, deliver(messages), strict=True):
+        answers = deliver(messages) if messages else []
+        for message, wrong in zip(messages, answers, strict=True):
             Outbox.objects.filter(pk=message.pk, delivered_at=None).update(
-                attempts=F("attempts") + 1, last_error=wrong[:300], delivered_at=None if wrong else at
+                attempts=F("attempts") + 1,
+                last_error=wrong.replace("\0", "")[:300],
+                delivered_at=None if wrong else at,
             )
-        return len(messages)
+        return sum(not wrong for wrong in answers)
 
 
 def record_heartbeat(

@@ -20,14 +20,17 @@ from orders.states import Action, Status, may
 
 
 class AlreadyDecided(ActionRefused):
-    """Somebody, or the deadline, was first. `review` says who, what and when."""
+    """Somebody, or the deadline, was first. `review` says who, what and when; `status` what has become of it."""
 
-    def __init__(self, order: Order, review: Review) -> None:
-        by = review.decided_by.get_username() if review.decided_by else "the deadline"
-        if review.decision == Decision.CANCELLED:
-            by = review.decided_by.get_username() if review.decided_by else "the customer"
-        super().__init__(f"Already {review.get_decision_display().lower()} by {by}.", order)
+    def __init__(self, review: Review, status: Status) -> None:
+        nobody = "the customer" if review.decision == Decision.CANCELLED else "the deadline"
+        by = review.decided_by.get_username() if review.decided_by else nobody
+        super().__init__(f"Already {review.get_decision_display().lower()} by {by}.")
         self.review = review
+        self.status = status
+
+
+ARRIVED = (Status.DISPATCHED, Status.COMPLETED)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def settle_review(*, order_id: uuid.UUID, at: datetime) -> Standing:
 def approve(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") -> Order:
     """Let the order go on to payment and shipping.
 
-    Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, ActionRefused otherwise.
+    Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, ActionRefused otherwise (OrderBusy
+    where the row is held by somebody else).
     """
     return _decide(order_id, Action.APPROVE, Decision.APPROVED, actor=actor, at=at, note=note)
 
@@ -95,12 +99,12 @@ def _decide(order_id: uuid.UUID, action: Action, decision: Decision, *, actor: A
         if not may(order.status_now, action):
             last = order.reviews.select_related("decided_by").exclude(decision="").order_by("-decided_at").first()
             if last:
-                raise AlreadyDecided(order, last)
-            raise ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.", order)
+                raise AlreadyDecided(last, order.status_now)
+            raise ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.")
         if action == Action.REJECT and not note:
-            raise ActionRefused("Give a reason: the customer and your colleagues will want to know why.", order)
+            raise ActionRefused("Give a reason: the customer and your colleagues will want to know why.")
         if wrong := wrong_with_note(note):
-            raise ActionRefused(f"The reason {wrong}.", order)
+            raise ActionRefused(f"The reason {wrong}.")
         close_review(order, decision, actor=actor, at=at, note=note)
         outcome = f"Rejected: {note}"[:500] if action == Action.REJECT else ""
         transition(order, action, actor=actor, at=at, outcome=outcome, note=note)
@@ -145,14 +149,16 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
 def _facts(order: Order) -> policy.Facts:
     lines = list(order.lines.select_related("product"))
     others = Order.objects.filter(customer_email=order.customer_email).exclude(pk=order.pk)
-    earlier = others.filter(placed_at__lte=order.placed_at) if order.customer_email else Order.objects.none()
     hour_ago = order.placed_at - timedelta(hours=1)
+    known = order.customer_email != ""
+    recent = others.filter(placed_at__gte=hour_ago, placed_at__lte=order.placed_at) if known else Order.objects.none()
     return policy.Facts(
         amount=money.to_amount(order.total_minor, order.currency),
         currency=order.currency,
         customer_email=order.customer_email,
-        is_first_order=not earlier.exists(),
-        orders_in_last_hour=earlier.filter(placed_at__gte=hour_ago).count(),
+        # Two first orders side by side, or one after a rejected one, are first orders still.
+        is_first_order=not (known and others.filter(status__in=ARRIVED).exists()),
+        orders_in_last_hour=recent.count(),
         most_of_one_product=max(line.quantity for line in lines),
         has_street=bool(order.address_line1),
         forbidden=tuple(

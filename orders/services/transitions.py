@@ -7,7 +7,9 @@ The row decides every race. Callers open the transaction, and pass in who does i
 import uuid
 from datetime import datetime
 
+from django.db import OperationalError
 from django.db.models import F
+from psycopg.errors import LockNotAvailable
 
 from orders.models import Event, Order, Outbox
 from orders.services.actors import SYSTEM, Actor
@@ -17,13 +19,25 @@ from orders.states import Action, Status, next_status
 class ActionRefused(Exception):
     """The order is not, or no longer, in a state that allows the action. The message is for the operator."""
 
-    def __init__(self, message: str, order: Order) -> None:
-        super().__init__(message)
-        self.order = order
+
+class OrderBusy(ActionRefused):
+    """Somebody else has held the order's row for longer than this connection waits for a lock."""
+
+    def __init__(self) -> None:
+        super().__init__("Somebody else is working on this order at this moment. Try again.")
 
 
 def lock(order_id: uuid.UUID) -> Order:
-    return Order.objects.select_for_update(no_key=True).get(pk=order_id)
+    """Lock the order's row until the transaction ends.
+
+    Raises Order.DoesNotExist, and OrderBusy where the connection has a `lock_timeout` and it has passed.
+    """
+    try:
+        return Order.objects.select_for_update(no_key=True).get(pk=order_id)
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise OrderBusy from error
+        raise
 
 
 def transition(

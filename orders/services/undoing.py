@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 
-from orders.models import Decision, Order, Payment, Product, Reservation, Shipment
+from orders.models import Decision, Event, Order, Payment, Product, Reservation, Shipment
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.fulfilling import MoneyMove
 from orders.services.reviewing import close_review
@@ -15,19 +15,29 @@ from orders.services.transitions import ActionRefused, lock, note_event, tell_en
 from orders.states import Action, Status, may
 
 
+class AlreadyCancelled(ActionRefused):
+    """Somebody was first. `event` says who and when."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(f"Already cancelled by {event.actor}.")
+        self.event = event
+
+
 def cancel(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> Order:
     """Stop the order; what was done already is undone.
 
-    Raises NotPermitted, and ActionRefused from the point of no return on.
+    Raises NotPermitted, AlreadyCancelled where somebody was first, and ActionRefused from the point of no return on.
     """
     authorise(actor, Action.CANCEL)
     reason = reason.strip()
     with transaction.atomic():
         order = lock(order_id)
+        if cancelled := order.events.filter(type=Action.CANCEL).first():
+            raise AlreadyCancelled(cancelled)
         if not may(order.status_now, Action.CANCEL):
-            raise ActionRefused(f"An order that is {words(order.status_now)} can no longer be cancelled.", order)
+            raise ActionRefused(f"An order that is {words(order.status_now)} can no longer be cancelled.")
         if wrong := wrong_with_note(reason):
-            raise ActionRefused(f"The reason {wrong}.", order)
+            raise ActionRefused(f"The reason {wrong}.")
         close_review(order, Decision.CANCELLED, actor=actor, at=at, note=reason)
         outcome = f"Cancelled: {reason}"[:500] if reason else "Cancelled."
         transition(order, Action.CANCEL, actor=actor, at=at, outcome=outcome, note=reason)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orders.states import UNDOING, Status
@@ -146,13 +146,17 @@ class OrderWorkflow:
 
     async def _ship(self) -> None:
         self._compensations.append(self._recall)
-        shipped: ShippingResult = await workflow.execute_child_workflow(
-            ShippingWorkflow.run,
-            ShippingInput(self._order.order_id),
-            id=contracts.shipping_workflow_id(self._order.order_id),
-            task_queue=self._order.shipping_queue,
-            task_timeout=contracts.TASK_TIMEOUT,
-        )
+        try:
+            shipped: ShippingResult = await workflow.execute_child_workflow(
+                ShippingWorkflow.run,
+                ShippingInput(self._order.order_id),
+                id=contracts.shipping_workflow_id(self._order.order_id),
+                task_queue=self._order.shipping_queue,
+                task_timeout=contracts.TASK_TIMEOUT,
+            )
+        except ChildWorkflowError:
+            await self._fail("The shipment was ended from outside.")
+            return
         self._go_on(shipped.status)
 
     async def _complete(self) -> None:

@@ -14,6 +14,7 @@ import django
 
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import Group, User  # noqa: E402
 
 from orders import accounts  # noqa: E402
@@ -81,7 +82,7 @@ def heartbeat(seconds_ago: float = 0, temporal_seconds_ago: float = 0) -> None:
     now = datetime.now(UTC)
     relaying.record_heartbeat(
         worker="hands",
-        queues="orders,shipping",
+        queues=f"{settings.TEMPORAL_ORDERS_QUEUE}, {settings.TEMPORAL_SHIPPING_QUEUE}",
         started_at=now,
         temporal_seen_at=now - timedelta(seconds=temporal_seconds_ago),
         at=now - timedelta(seconds=seconds_ago),

@@ -2,14 +2,17 @@
 
 import uuid
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from orders import live
 from orders.models import Order
-from orders.services import reviewing
+from orders.services import reviewing, undoing
 from orders.services.actors import Actor
 from orders.states import Status
 from tests.orders.conftest import SignedIn
@@ -78,7 +81,7 @@ def test_a_viewer_may_not(viewer: User, signed_in: SignedIn, order_in_review: Or
     answer = signed_in(viewer).post(url(order_in_review))
 
     assert answer.status_code == 403
-    assert "You may look at orders but not decide on them." in answer.content.decode()
+    assert "You can view orders but not decide on them." in answer.content.decode()
     order_in_review.refresh_from_db()
     assert order_in_review.status == Status.IN_REVIEW
 
@@ -92,7 +95,7 @@ def test_a_viewers_script_gets_the_row_with_the_reason(
 
     assert answer.status_code == 403
     assert f'id="{target}"' in answer.content.decode()
-    assert "You may look at orders but not decide on them." in answer.content.decode()
+    assert "You can view orders but not decide on them." in answer.content.decode()
 
 
 def test_a_forged_request_is_refused(alice: User, order_in_review: Order) -> None:
@@ -142,3 +145,28 @@ def test_the_same_decision_by_somebody_else_is_no_second_click(
 
     assert answer.status_code == 409
     assert "Approved by bob" in answer.content.decode()
+
+
+def test_a_second_click_after_a_cancel_does_not_read_as_done(
+    at_alices: Client, as_bob: Actor, order_in_review: Order
+) -> None:
+    at_alices.post(url(order_in_review))
+    undoing.cancel(order_id=order_in_review.pk, actor=as_bob, at=timezone.now(), reason="")
+
+    answer = at_alices.post(url(order_in_review))
+
+    assert answer.status_code == 409
+    assert "and cancelled since, so your approval was not carried out" in answer.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_holds_is_told_and_not_waited_for(at_alices: Client, order_in_review: Order) -> None:
+    with psycopg.connect(**live.connection_parameters() | {"dbname": connection.settings_dict["NAME"]}) as other:
+        other.execute("SELECT FROM orders_order WHERE id = %s FOR UPDATE", [order_in_review.pk])
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 50")
+
+        answer = at_alices.post(url(order_in_review))
+
+    assert answer.status_code == 409
+    assert "Somebody else is working on this order at this moment" in answer.content.decode()

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from orders.models import Order
-from orders.services import reviewing
+from orders.services import reviewing, undoing
 from orders.services.actors import Actor
 from orders.states import Status
 from tests.orders.conftest import SignedIn
@@ -51,3 +51,16 @@ def test_past_the_point_of_no_return_it_is_refused_and_the_text_kept(
     assert answer.status_code == 409
     assert "can no longer be cancelled" in answer.content.decode()
     assert "The customer called</textarea>" in answer.content.decode()
+
+
+def test_who_cancels_second_is_told_who_was_first_and_keeps_the_text(
+    at_alices: Client, as_bob: Actor, order_in_review: Order
+) -> None:
+    undoing.cancel(order_id=order_in_review.pk, actor=as_bob, at=timezone.now(), reason="Customer called")
+
+    answer = at_alices.post(reverse("orders:cancel", args=[order_in_review.pk]), {"reason": "Looks stolen"})
+
+    assert answer.status_code == 409
+    page = answer.content.decode()
+    assert "bob cancelled it at" in page
+    assert "Looks stolen" in page

@@ -145,6 +145,17 @@ def test_a_review_is_open_until_its_very_deadline(order_in_review: Order) -> Non
     assert (then.status, then.due_at) == ("expired", None)
 
 
+def test_two_first_orders_side_by_side_are_both_reviewed(place: PlaceOrder) -> None:
+    orders = [
+        place(customer_email="new@example.com", lines=[placing.NewLine("LAMP", 1, 50_000)], placed_at=NOW) for _ in "ab"
+    ]
+
+    for order in orders:
+        reviewing.receive_order(order_id=order.pk, at=NOW)
+
+    assert [reviewing.validate_order(order_id=order.pk, at=NOW).status for order in orders] == ["in_review"] * 2
+
+
 def test_steps_of_the_engine_may_run_twice(place: PlaceOrder) -> None:
     order = place(lines=[placing.NewLine("LAMP", 2, 5_000)])
     steps: list[Callable[[], object]] = [

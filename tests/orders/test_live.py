@@ -214,7 +214,7 @@ async def test_the_state_of_the_desk_is_told_when_it_changes(
 
     def beat() -> None:
         now = datetime.now(UTC)
-        relaying.record_heartbeat(worker="w", queues="orders", started_at=now, temporal_seen_at=now, at=now)
+        relaying.record_heartbeat(worker="w", queues="orders, shipping", started_at=now, temporal_seen_at=now, at=now)
 
     await in_thread(beat)
 
@@ -250,19 +250,53 @@ async def test_a_stranger_gets_no_stream_and_no_redirect(hub: live.Hub) -> None:
     assert hub.subscribers == set()
 
 
+async def welcome() -> bool:
+    return True
+
+
+async def test_a_stream_ends_with_the_session_or_the_right(
+    alice: User, hub: live.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(live, "WELCOME_SECONDS", 0.1)
+    client = AsyncClient()
+    for take_away in (client.alogout, lambda: in_thread(alice.groups.clear)):
+        await client.aforce_login(alice)
+        answer = await client.get("/live/")
+        stream = answer.streaming_content  # type: ignore[attr-defined]
+        assert await anext(stream) == live.RETRY
+
+        await take_away()
+
+        async with asyncio.timeout(SECONDS):
+            assert all([frame != b"" async for frame in stream])
+        assert hub.subscribers == set()
+
+
+async def test_a_notification_of_somebody_else_is_passed_over(operator: live.Subscriber, place: PlaceOrder) -> None:
+    def notify() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("NOTIFY orders_changed, 'not an order'")
+
+    await in_thread(notify)
+
+    placed = await in_thread(place)
+    assert (await hear(operator, "change"))["order"] == str(placed.pk)
+
+
 async def test_streams_end_by_themselves(hub: live.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "STREAM_SECONDS", (0.3, 0.4))
     monkeypatch.setattr(live, "PING_SECONDS", 0.1)
 
     async with asyncio.timeout(SECONDS):
-        sent = [frame async for frame in live.frames(live.Subscriber(may_decide=False))]
+        sent = [frame async for frame in live.frames(live.Subscriber(may_decide=False), welcome)]
 
     assert live.PING in sent
     assert hub.subscribers == set()
 
 
 async def test_streams_end_at_once_when_the_process_stops(hub: live.Hub) -> None:
-    stream = live.frames(live.Subscriber(may_decide=False))
+    stream = live.frames(live.Subscriber(may_decide=False), welcome)
     await anext(stream)
 
     live.end_all_streams()

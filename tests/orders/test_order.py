@@ -10,8 +10,9 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from orders.models import Event, Order
-from orders.services import fulfilling, relaying, reviewing
+from orders.services import fulfilling, relaying, reviewing, undoing
 from orders.services.actors import Actor
+from tests.conftest import PlaceOrder
 from tests.orders.conftest import SignedIn
 
 NOW = datetime.now(UTC)
@@ -76,6 +77,51 @@ def test_how_it_ended_is_told(at_alices: Client, expired_order: Order) -> None:
 
     assert "Nobody decided before the deadline." in page
     assert 'Review<span class="unseen">, stopped here' in page
+
+
+def test_an_order_on_its_way_has_yet_to_be_charged_and_packed(at_alices: Client, order_in_review: Order) -> None:
+    page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+
+    assert "Not charged yet." in page
+    assert "Not packed yet." in page
+
+
+def test_of_an_order_that_was_stopped_it_says_that_nothing_was_done(at_alices: Client, expired_order: Order) -> None:
+    page = at_alices.get(expired_order.get_absolute_url()).content.decode()
+
+    for said in ("Nothing was charged or sent.", "Nothing was charged.", "Nothing was packed."):
+        assert said in page
+
+
+def test_a_cancelled_order_says_what_became_of_the_money(
+    at_alices: Client, order_in_review: Order, as_bob: Actor
+) -> None:
+    key = order_in_review.pk
+    reviewing.approve(order_id=key, actor=as_bob, at=NOW)
+    fulfilling.reserve_stock(order_id=key, at=NOW)
+    fulfilling.begin_charge(order_id=key, at=NOW)
+    fulfilling.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
+    undoing.cancel(order_id=key, actor=as_bob, at=NOW, reason="")
+
+    undoing_page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+    undoing.begin_refund(order_id=key, at=NOW)
+    undoing.record_refund(order_id=key, reference="re_123", at=NOW)
+    undoing.release_stock(order_id=key, at=NOW)
+    undoing.finish_undo(order_id=key, at=NOW)
+    page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+
+    assert "Cancelled." not in undoing_page
+    assert "being undone" in undoing_page
+    assert 'Cancelled. <span class="quiet">€1,200.00 was refunded.</span>' in page
+
+
+def test_it_says_when_it_was_ordered_and_when_it_came_in(at_alices: Client, place: PlaceOrder) -> None:
+    order = place(placed_at=datetime(2026, 3, 4, 9, 30, 12, tzinfo=UTC))
+
+    page = at_alices.get(order.get_absolute_url()).content.decode()
+
+    assert "placed 4 Mar 2026, 09:30:12 UTC" in page
+    assert '<strong>Order came in</strong> <span class="quiet">from test' in page
 
 
 def test_the_raw_record_is_for_staff(
@@ -161,7 +207,7 @@ def beat(*, seen: timedelta, temporal: timedelta | None) -> None:
     now = datetime.now(UTC)
     relaying.record_heartbeat(
         worker="w",
-        queues="orders",
+        queues="orders, shipping",
         started_at=now,
         temporal_seen_at=None if temporal is None else now - temporal,
         at=now - seen,

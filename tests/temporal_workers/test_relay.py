@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +19,10 @@ from tests.conftest import PlaceOrder
 from tests.servers import dev_server
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
 
+CUT_ALL_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
 
@@ -181,3 +186,37 @@ def test_messages_delivered_twice_change_nothing(place: PlaceOrder, as_alice: Ac
 
     assert not Outbox.objects.filter(delivered_at=None).exists()
     assert events_of(order) == before
+
+
+def test_the_relay_outlives_a_database_that_may_only_be_read(place: PlaceOrder, engine: Engine) -> None:
+    """What a failover looks like from here: writes fail with an error that is not one of the connection's."""
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        cursor.execute(CUT_ALL_OTHERS)
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        cursor.execute(CUT_ALL_OTHERS)
+
+    wait_for_status(order, "completed", seconds=60)
+
+
+def test_a_relay_in_unforeseen_trouble_goes_on(
+    place: PlaceOrder, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles = iter([ZeroDivisionError("a bug")])
+    delivers = relaying.deliver_outbox
+
+    def deliver(**told: Any) -> int:
+        for trouble in troubles:
+            raise trouble
+        return delivers(**told)
+
+    monkeypatch.setattr(relaying, "deliver_outbox", deliver)
+
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+
+    wait_for_status(order, "completed", seconds=60)
+    assert next(troubles, None) is None
