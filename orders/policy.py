@@ -1,14 +1,17 @@
 """The policy gate: decides before any person is asked. Pure and replaceable: facts in, a verdict out.
 
-Amounts are compared in the order's own currency: 1,000.00 means a thousand of it, whatever it is.
+Amounts are compared in the order's own currency: 1,000 means a thousand of it, whatever it is.
 """
 
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from orders.money import format_money, to_minor
+
 REVIEW_FROM = Decimal("1000.00")
 FIRST_ORDER_FREE_UP_TO = Decimal("250.00")
+RISK_FROM = Decimal("500.00")
 RISK_FREE_UP_TO = 0.8
 
 DISPOSABLE_MAIL = frozenset({"mailinator.com", "guerrillamail.com", "10minutemail.com", "yopmail.com", "trashmail.com"})
@@ -47,6 +50,13 @@ class Verdict:
     reasons: tuple[Reason, ...] = field(default=())
 
 
+def _money(amount: Decimal, currency: str) -> str:
+    """As amounts are written beside it, without decimals where there are none: €1,000."""
+    shown = format_money(to_minor(amount, currency), currency)
+    whole, _, decimals = shown.partition(".")
+    return shown if decimals.strip("0") else whole
+
+
 def risk_parts(facts: Facts) -> tuple[tuple[str, float], ...]:
     """The parts of the risk score that apply, each with its weight.
 
@@ -54,13 +64,13 @@ def risk_parts(facts: Facts) -> tuple[tuple[str, float], ...]:
     """
     domain = facts.customer_email.rpartition("@")[2].lower()
     parts = (
-        ("first order of this customer", 0.25, facts.is_first_order),
-        ("mailbox of a disposable kind", 0.40, domain in DISPOSABLE_MAIL),
+        ("first order", 0.25, facts.is_first_order),
+        ("disposable mailbox", 0.40, domain in DISPOSABLE_MAIL),
         ("no e-mail address", 0.10, not facts.customer_email),
-        ("no street in the address", 0.10, not facts.has_street),
-        ("500.00 or more", 0.20, facts.amount >= 500),
+        ("no street", 0.10, not facts.has_street),
+        (f"{_money(RISK_FROM, facts.currency)} or more", 0.20, facts.amount >= RISK_FROM),
         ("24 or more of one product", 0.15, facts.most_of_one_product >= 24),
-        ("three or more orders within an hour", 0.35, facts.orders_in_last_hour >= 3),
+        ("3 or more orders in an hour", 0.35, facts.orders_in_last_hour >= 3),
     )
     return tuple((text, weight) for text, weight, applies in parts if applies)
 
@@ -75,12 +85,12 @@ def judge(facts: Facts, *, review_everything: bool = False) -> Verdict:
 
     reasons = []
     if facts.amount >= REVIEW_FROM:
-        reasons.append(Reason("high_amount", f"{REVIEW_FROM:,} {facts.currency} or more"))
+        reasons.append(Reason("high_amount", f"{_money(REVIEW_FROM, facts.currency)} or more"))
     if score > RISK_FREE_UP_TO:
         told = ", ".join(text for text, _ in parts)
         reasons.append(Reason("high_risk", f"Risk {score:.2f}: {told}"))
     if facts.is_first_order and facts.amount > FIRST_ORDER_FREE_UP_TO:
-        reasons.append(Reason("first_order", f"First order, over {FIRST_ORDER_FREE_UP_TO:,} {facts.currency}"))
+        reasons.append(Reason("first_order", f"First order, over {_money(FIRST_ORDER_FREE_UP_TO, facts.currency)}"))
     if review_everything and not reasons:
         reasons.append(Reason("every_order", "Every order is reviewed"))
     return Verdict(Ruling.REVIEW if reasons else Ruling.PASS, score, tuple(reasons))
