@@ -88,6 +88,9 @@ class Records(ReadOnly, ModelAdmin):
     search_fields: ClassVar[list[str] | tuple[str, ...]] = ("order__number__exact",)
     search_help_text = "The whole number of an order, such as CS-104233."
 
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("records.css",)}
+
 
 class Rows(ReadOnly, TabularInline):
     extra = 0

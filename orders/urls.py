@@ -16,5 +16,6 @@ urlpatterns = [
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),
     path("live/orders/<uuid:order_id>/", views.catch_up_order, name="catch_up_order"),
     path("live/desk/", views.catch_up_desk, name="catch_up_desk"),
+    path("favicon.ico", views.favicon, name="favicon"),
     path("healthz", views.healthz, name="healthz"),
 ]

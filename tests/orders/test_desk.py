@@ -45,6 +45,39 @@ def test_signing_out_ends_the_session(at_alices: Client) -> None:
     assert at_alices.get("/").status_code == 302
 
 
+def test_the_way_to_the_records_is_shown_to_staff_alone(client: Client, at_alices: Client, admin_user: User) -> None:
+    client.force_login(admin_user)
+
+    assert '<a href="/admin/">Records</a>' in client.get("/").content.decode()
+    assert 'href="/admin/"' not in at_alices.get("/").content.decode()
+
+
+def test_who_may_not_see_the_records_is_told_so_by_the_desk(at_alices: Client) -> None:
+    answer = at_alices.get("/admin/", follow=True)
+
+    assert answer.status_code == 403
+    assert "The raw records are for admins." in answer.content.decode()
+
+
+def test_a_stranger_at_the_records_signs_in_at_the_desk(client: Client) -> None:
+    answer = client.get("/admin/orders/event/", follow=True)
+
+    assert answer.redirect_chain[-1] == ("/sign-in/?next=/admin/orders/event/", 302)
+
+
+def test_staff_who_come_to_the_door_of_the_records_go_in(client: Client, admin_user: User) -> None:
+    client.force_login(admin_user)
+
+    assert client.get("/admin/login/").headers["Location"] == "/admin/"
+
+
+def test_a_browser_that_asks_for_an_icon_by_its_old_name_gets_ours(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/static/favicon.svg"
+
+
 def test_health_needs_no_sign_in_and_no_database(client: Client) -> None:
     answer = client.get("/healthz")
 
@@ -131,6 +164,26 @@ def test_a_review_that_nobody_needed_is_not_shown_as_done() -> None:
     steps = wording.steps(Status.COMPLETED, left_from=None, reviewed=False)
 
     assert [step.state for step in steps if step.name == "Review"] == ["skipped"]
+
+
+def test_an_order_that_the_rules_blocked_stopped_at_them() -> None:
+    steps = wording.steps(Status.BLOCKED, left_from=Status.VALIDATED, reviewed=False)
+
+    assert [step.name for step in steps if step.state == "stopped"] == ["Review"]
+    assert [step.name for step in steps if step.state == "done"] == ["Received", "Checked"]
+
+
+@pytest.mark.parametrize(
+    ("status", "refunded", "said"),
+    [
+        (Status.CANCELLED, "€696.70", "€696.70 was refunded."),
+        (Status.CANCELLED, "", "Nothing was charged or sent."),
+        (Status.BLOCKED, "", "Nothing was charged or sent."),
+        (Status.CANCELLING, "", "What was done is being undone, step by step."),
+    ],
+)
+def test_what_became_of_the_money_is_told(status: Status, refunded: str, said: str) -> None:
+    assert wording.doing(status, refunded=refunded) == said
 
 
 def test_an_order_that_failed_stopped_where_it_left_the_road() -> None:
