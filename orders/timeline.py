@@ -28,8 +28,8 @@ class Entry:
 
 
 _TITLES: dict[str, str] = {
-    "place": "Order received",
-    Action.RECEIVE: "Taken up",
+    "place": "Order came in",
+    Action.RECEIVE: "Checking began",
     Action.VALIDATE: "Checked: complete and consistent",
     Action.INVALIDATE: "Found invalid",
     Action.BLOCK: "Blocked by the rules",
@@ -63,7 +63,8 @@ _SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at"}
 def tell(event: Event) -> Entry:
     title = _TITLES.get(event.type) or event.type.replace("_", " ").capitalize()
     tone = "good" if event.type in _GOOD else "bad" if event.type in _BAD else ""
-    who = "" if event.actor_kind == ActorKind.SYSTEM else event.actor
+    # The customer ordered it earlier, in the shop: this event is how it came here.
+    who = "" if event.actor_kind == ActorKind.SYSTEM or event.type == "place" else event.actor
     return Entry(event.sequence, title, _detail(event.type, event.payload), tone, who, event.actor_kind, event.at)
 
 

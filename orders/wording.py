@@ -82,7 +82,7 @@ _LIVE_STEP: dict[Status, int] = {
 }
 _LAST_ON_ROAD: dict[Status, Status] = {
     Status.INVALID: Status.RECEIVED,
-    Status.BLOCKED: Status.VALIDATED,
+    Status.BLOCKED: Status.IN_REVIEW,  # by the rules, which are the first to review
     Status.REJECTED: Status.IN_REVIEW,
     Status.EXPIRED: Status.IN_REVIEW,
 }
@@ -123,12 +123,14 @@ def steps(status: Status, *, left_from: Status | None, reviewed: bool) -> list[S
     return bar
 
 
-def doing(status: Status) -> str:
-    """What is going on now, in a sentence; empty where its outcome says it."""
+def doing(status: Status, *, refunded: str = "") -> str:
+    """What is going on now, in a sentence; of an order that was stopped, what became of the money."""
     if status in UNDOING:
         return "What was done is being undone, step by step."
+    if status not in MAIN_ROAD:
+        return f"{refunded} was refunded." if refunded else "Nothing was charged or sent."
     return {
-        Status.PLACED: "Waiting to be taken up.",
+        Status.PLACED: "Waiting to be checked.",
         Status.RECEIVED: "Being checked.",
         Status.VALIDATED: "The rules are being applied.",
         Status.IN_REVIEW: "Waiting for a decision.",
@@ -139,8 +141,7 @@ def doing(status: Status) -> str:
         Status.DISPATCHING: "Handing the package to the carrier.",
         Status.DISPATCHED: "Closing the order.",
         Status.COMPLETED: "On its way to the customer; nothing is left to do here.",
-        Status.REJECTED: "Nothing was charged or sent.",
-    }.get(status, "")
+    }[status]
 
 
 def who_decided(decision: str, *, by: str, at: str) -> str:

@@ -33,7 +33,20 @@ def test_it_can_be_narrowed_to_a_status(at_alices: Client, place: PlaceOrder, or
 
 
 @pytest.mark.parametrize(
-    "text", ["{number}", "{digits}", "ann lee", "LEE", "ann.lee@example.com", "ann.l", "example", "an le"]
+    "text",
+    [
+        "{number}",
+        "{digits}",
+        "CS{digits}",
+        "cs{digits}",
+        "cs {digits}",
+        "ann lee",
+        "LEE",
+        "ann.lee@example.com",
+        "ann.l",
+        "example",
+        "an le",
+    ],
 )
 def test_it_finds_by_number_name_and_mail(place: PlaceOrder, text: str) -> None:
     wanted = place()
@@ -58,10 +71,16 @@ def test_it_finds_names_with_apostrophes_and_accents(place: PlaceOrder) -> None:
     assert numbers(selectors.orders_page(search="séan o'brien")) == [wanted.number]
 
 
+def test_a_word_that_only_looks_like_a_number_of_ours_is_found_as_it_is(place: PlaceOrder) -> None:
+    wanted = place(customer_email="cs1992@example.com")
+
+    assert numbers(selectors.orders_page(search="cs1992")) == [wanted.number]
+
+
 def test_finding_nothing_says_how_to_search(at_alices: Client, place: PlaceOrder) -> None:
     place()
 
-    assert "No order fits" in at_alices.get("/orders/", {"q": "nobody"}).content.decode()
+    assert "No orders match" in at_alices.get("/orders/", {"q": "nobody"}).content.decode()
 
 
 def test_a_status_that_there_is_not_is_told(at_alices: Client) -> None:

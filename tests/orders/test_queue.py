@@ -41,7 +41,7 @@ def test_it_shows_who_what_and_why(at_alices: Client, order_in_review: Order) ->
         order_in_review.number,
         "Ann Lee",
         "Germany",
-        "1,000.00 EUR or more",
+        "€1,000 or more",
         "€1,200.00",
         "Approve",
         "Reject…",
@@ -64,6 +64,13 @@ def test_what_is_overdue_says_so_in_words(at_alices: Client, order_in_review: Or
 
 
 def test_an_empty_queue_says_what_would_be_here(at_alices: Client) -> None:
+    page = at_alices.get("/").content.decode()
+
+    assert "Nothing to decide" in page
+    assert "Most urgent first" not in page
+
+
+def test_a_queue_that_was_worked_off_says_so(at_alices: Client, expired_order: Order) -> None:
     assert "All decided" in at_alices.get("/").content.decode()
 
 
@@ -73,6 +80,16 @@ def test_a_viewer_sees_the_queue_without_the_buttons(viewer: User, signed_in: Si
     assert order_in_review.number in page
     assert "/approve/" not in page
     assert "/reject/" not in page
+    assert "c-actions" not in page
+
+
+def test_a_viewer_is_told_who_decided(viewer: User, signed_in: SignedIn, order_in_review: Order, as_bob: Actor) -> None:
+    reviewing.approve(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
+
+    told = signed_in(viewer).get("/live/queue/", {"shown": f"{order_in_review.pk}.1"}).json()
+
+    assert "Approved by bob" in told["fragments"][0]
+    assert "c-actions" not in told["fragments"][0]
 
 
 def test_a_stranger_is_sent_to_the_sign_in(client: Client) -> None:
