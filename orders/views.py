@@ -274,6 +274,7 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
             reviewed=detail.review is not None or status == Status.IN_REVIEW,
         ),
         "doing": wording.doing(status, refunded=_refunded(detail)),
+        "outcome": wording.sentence(detail.order.outcome),
         "is_stopped": status not in MAIN_ROAD,
         "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status),

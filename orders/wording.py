@@ -123,6 +123,11 @@ def steps(status: Status, *, left_from: Status | None, reviewed: bool) -> list[S
     return bar
 
 
+def sentence(text: str) -> str:
+    """The text with a full stop, where it has no end of its own and another sentence may follow."""
+    return text if not text or text[-1] in ".!?…" else f"{text}."
+
+
 def doing(status: Status, *, refunded: str = "") -> str:
     """What is going on now, in a sentence; of an order that was stopped, what became of the money."""
     if status in UNDOING:
@@ -146,12 +151,13 @@ def doing(status: Status, *, refunded: str = "") -> str:
 
 def who_decided(decision: str, *, by: str, at: str) -> str:
     """How a review was closed; `by` is empty where it was no operator."""
+    when = f"at\N{NO-BREAK SPACE}{at}"
     match decision:
         case "expired":
-            return f"Expired at {at}"
+            return f"Expired {when}"
         case "cancelled":
-            return f"Cancelled by {by or 'the customer'} at {at}"
-    return f"{decision.capitalize()} by {by} at {at}"
+            return f"Cancelled by {by or 'the customer'} {when}"
+    return f"{decision.capitalize()} by {by} {when}"
 
 
 # Time

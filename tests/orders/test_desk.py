@@ -186,6 +186,13 @@ def test_what_became_of_the_money_is_told(status: Status, refunded: str, said: s
     assert wording.doing(status, refunded=refunded) == said
 
 
+@pytest.mark.parametrize(
+    ("text", "said"), [("Out of stock", "Out of stock."), ("Cancelled.", "Cancelled."), ("Why?", "Why?"), ("", "")]
+)
+def test_an_outcome_ends_before_the_next_sentence_begins(text: str, said: str) -> None:
+    assert wording.sentence(text) == said
+
+
 def test_an_order_that_failed_stopped_where_it_left_the_road() -> None:
     events = [Event(payload={"from": "compensating", "to": "failed"}), Event(payload={"from": "reserved"})]
 
