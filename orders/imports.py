@@ -149,7 +149,10 @@ def open_table(path: Path, layout: Layout, *, encoding: str = "", delimiter: str
     tables = [_headed(path, layout, encoding, mark) for mark in ([delimiter] if delimiter else DELIMITERS)]
     table = min(tables, key=lambda table: (len(_missing(table)), -len(table.header)))
     if missing := _missing(table):
-        raise Unreadable(f"{path} has no column {', '.join(missing)}; it has {', '.join(table.header[:30])}.")
+        columns = ", ".join(layout.columns.get(name, name) for name in missing)
+        raise Unreadable(
+            f"{path} has no column {columns}; it has {', '.join(table.header[:30])}. {_options_for(missing)}"
+        )
     if doubled := [name for name, times in Counter(table.header).items() if times > 1 and name in _named(layout)]:
         raise Unreadable(f"{path} has more than one column {', '.join(doubled)}.")
     return replace(table, rows=sum(1 for _ in rows_of(table)))
@@ -173,11 +176,19 @@ def _headed(path: Path, layout: Layout, encoding: str, delimiter: str) -> Table:
 
 
 def _missing(table: Table) -> list[str]:
-    """The columns that the layout names or cannot do without, and that the file has not."""
+    """The fields whose column the layout names or cannot do without, and the file has not."""
     layout = table.layout
     needed = {*REQUIRED, *layout.columns}
     needed |= {name for name, constant in (("country", layout.country), ("currency", layout.currency)) if not constant}
-    return [layout.columns.get(name, name) for name in FIELDS if name in needed and name not in table.places]
+    return [name for name in FIELDS if name in needed and name not in table.places]
+
+
+def _options_for(missing: Sequence[str]) -> str:
+    """What the person at the terminal can say of columns that are missing."""
+    hint = f"Where another column holds it, say so: {' '.join(f'--map {name}=COLUMN' for name in missing)}"
+    if once := [f"--{name}" for name in CONSTANT if name in missing]:
+        hint += f"; where it is the same in the whole file: {', '.join(once)}"
+    return hint + "."
 
 
 def _named(layout: Layout) -> set[str]:

@@ -84,6 +84,8 @@ def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
     Raises InvalidOrder naming each bad field, and DuplicateReference where the source has sent it before.
     """
     _refuse_bad_input(new, at=at)
+    if sent_before := _sent_before(new):
+        raise DuplicateReference(sent_before)
     skus = {line.sku for line in new.lines}
     products = {product.sku: product for product in Product.objects.filter(sku__in=skus)}
     if unknown := sorted(skus - products.keys()):
@@ -117,11 +119,17 @@ def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
             write_event(order, "place", actor=actor, at=at, source=new.source, reference=new.reference)
             tell_engine(order, "start", at=at)
     except IntegrityError:
-        sent_before = new.reference and Order.objects.filter(source=new.source, reference=new.reference).first()
-        if sent_before:
+        if sent_before := _sent_before(new):  # by somebody else, since we looked
             raise DuplicateReference(sent_before) from None
         raise
     return order
+
+
+def _sent_before(new: NewOrder) -> Order | None:
+    """The order that has the reference. To look is cheap; to let the constraint refuse costs an order number."""
+    if not new.reference:
+        return None
+    return Order.objects.filter(source=new.source, reference=new.reference).first()
 
 
 def _total(lines: Sequence[NewLine]) -> int:

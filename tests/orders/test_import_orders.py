@@ -64,6 +64,15 @@ def _import(path: Path, *options: str) -> str:
     return out.getvalue()
 
 
+def _refused_whole(path: Path, *options: str) -> str:
+    """The report of an import that takes nothing: its exit status says so too."""
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"^Nothing was imported: .* refused\.") as refused:
+        call_command("import_orders", str(path), *options, stdout=out)
+    assert refused.value.returncode == 1
+    return out.getvalue()
+
+
 def _rejected(path: Path) -> list[tuple[int, str]]:
     """Line and reason of everything in the rejects file; none where there is no such file."""
     rejects = path.with_name(f"{path.name}.rejects.csv")
@@ -136,6 +145,17 @@ def test_the_same_file_again_places_nothing_new(write: WriteFile) -> None:
     assert Order.objects.count() == 2
     assert _sums(said) == ([3, 0, 2, 1, 1], [3, 0, 2, 1, 1])
     assert "Placed: nothing. There already: €198.00." in said
+
+
+def test_the_same_file_again_burns_no_order_number(write: WriteFile) -> None:
+    path = write(_line(), _line(reference="A2"))
+    _import(path)
+    _import(path)
+
+    _import(write(_line(reference="A3")))
+
+    numbers = [int(order.number.removeprefix("CS-")) for order in Order.objects.order_by("reference")]
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
 
 
 def test_what_was_added_to_the_file_is_placed(write: WriteFile) -> None:
@@ -404,7 +424,7 @@ def test_an_order_that_the_desk_refuses_leaves_no_trace_but_in_the_rejects(
     row = list((GOOD | {"customer_email": "", "postal_code": ""} | {"sku": "NEW"} | changes).values())
     path = write(row, row, columns=columns)
 
-    said = _import(path, "--create-products")
+    said = _refused_whole(path, "--create-products")
 
     assert not Order.objects.exists()
     assert not Product.objects.filter(sku="NEW").exists()
@@ -418,7 +438,7 @@ def test_an_order_that_differs_from_the_one_placed_before_is_not_passed_over_in_
     number = Order.objects.get().number
     path = write(_line(), _line(sku="RUG"))
 
-    said = _import(path)
+    said = _refused_whole(path)
 
     assert Order.objects.get().lines.count() == 1
     assert _rejected(path) == [(2, Reason.ANOTHER_ORDER), (3, Reason.ANOTHER_ORDER)]
@@ -426,9 +446,23 @@ def test_an_order_that_differs_from_the_one_placed_before_is_not_passed_over_in_
     assert _sums(said) == ([2, 0, 0, 2, 2], [1, 0, 0, 1, 1])
 
 
+def test_a_file_of_which_nothing_is_taken_ends_with_a_sentence_and_status_1(write: WriteFile) -> None:
+    path = write(_line(quantity="0"), _line(reference="A2", sku="GHOST"))
+
+    with pytest.raises(CommandError) as refused:
+        _import(path)
+
+    assert refused.value.returncode == 1
+    assert str(refused.value) == "Nothing was imported: all 2 lines were refused."
+
+
+def test_a_file_with_a_header_only_is_nothing_to_complain_of(write: WriteFile) -> None:
+    assert _sums(_import(write())) == ([0, 0, 0, 0], [0, 0, 0, 0])
+
+
 def test_what_was_refused_can_be_mended_and_imported(write: WriteFile) -> None:
     path = write(_line(quantity="0"), _line(sku="RUG", quantity="x"))
-    _import(path)
+    _refused_whole(path)
     rejects = path.with_name("orders.csv.rejects.csv")
     rejects.write_text(rejects.read_text().replace(",0,", ",1,").replace(",x,", ",1,"))
 
@@ -530,7 +564,7 @@ def test_a_cancellation_is_refused_whole_with_each_of_its_lines(write: WriteFile
 def test_nothing_is_sent_to_where_nobody_knows(write: WriteFile, country: str) -> None:
     path = write(_retail(Country=country), columns=RETAIL)
 
-    _import(path, "--preset", "online-retail", "--create-products")
+    _refused_whole(path, "--preset", "online-retail", "--create-products")
 
     assert _rejected(path) == [(2, Reason.COUNTRY)]
 
@@ -646,6 +680,30 @@ def test_options_that_make_no_sense_are_refused(write: WriteFile, options: list[
     assert not Order.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("columns", "hint"),
+    [
+        (
+            ["Order No", "SKU", *COLUMNS[2:]],
+            "Where another column holds it, say so: --map reference=COLUMN --map sku=COLUMN.",
+        ),
+        (
+            [*COLUMNS[:5], "Land", "currency", "customer_name"],
+            "--map country=COLUMN; where it is the same in the whole file: --country.",
+        ),
+        (
+            [*COLUMNS[:5], "x", "y", "z"],
+            "--map currency=COLUMN; where it is the same in the whole file: --country, --currency.",
+        ),
+    ],
+)
+def test_a_missing_column_comes_with_the_option_that_helps(write: WriteFile, columns: list[str], hint: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        _import(write(_line(), columns=columns))
+
+    assert str(refused.value).endswith(hint)
+
+
 def test_a_mapped_column_must_be_there(write: WriteFile) -> None:
     with pytest.raises(CommandError, match="has no column Mail; it has reference, sku"):
         _import(write(_line()), "--map", "customer_email=Mail")
@@ -657,7 +715,7 @@ def test_a_mapped_column_must_be_there(write: WriteFile) -> None:
 def test_the_rejects_keep_the_rows_as_they_were(write: WriteFile) -> None:
     path = write(_line(quantity="0", customer_name=' "Ann",\nLee '), [*_line(), "more"], _line(sku="L\x00"))
 
-    _import(path)
+    _refused_whole(path)
 
     with path.with_name("orders.csv.rejects.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
@@ -670,7 +728,7 @@ def test_the_rejects_keep_the_rows_as_they_were(write: WriteFile) -> None:
 def test_the_rejects_may_stand_elsewhere(write: WriteFile, tmp_path: Path) -> None:
     path = write(_line(quantity="0"))
 
-    said = _import(path, "--rejects", str(tmp_path / "bad.csv"))
+    said = _refused_whole(path, "--rejects", str(tmp_path / "bad.csv"))
 
     assert f"What was refused, and why: {tmp_path / 'bad.csv'}" in said
     assert (tmp_path / "bad.csv").exists()

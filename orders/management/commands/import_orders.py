@@ -82,6 +82,9 @@ class Command(BaseCommand):
         self.stdout.write(report(run.sums))
         if refused.count:
             self.stdout.write(f"What was refused, and why: {refused.path}")
+        if run.sums.lines_read and run.sums.lines_refused.total() == run.sums.lines_read:
+            lines = "all {:,} lines were" if run.sums.lines_read > 1 else "its only line was"
+            raise CommandError(f"Nothing was imported: {lines.format(run.sums.lines_read)} refused.")
 
 
 @dataclass
