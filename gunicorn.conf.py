@@ -1,7 +1,9 @@
 """The web server: one `asgi` process serves pages and streams alike."""
 
+import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from typing import Any
 
@@ -17,6 +19,34 @@ forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 
 # In development WhiteNoise hands out files in pieces of its own, and Django says so for each of them.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+
+
+def on_starting(_: Any) -> None:
+    """Say in one sentence what is missing, before anything listens.
+
+    In a process of its own: the workers are to load the settings themselves, as the application tells them to.
+    """
+    check = multiprocessing.get_context("fork").Process(target=_check)
+    check.start()
+    check.join()
+    if check.exitcode != 0:
+        sys.exit(1)
+
+
+def _check() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orders_site.settings")
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        collected = settings.DEBUG or (settings.STATIC_ROOT / "staticfiles.json").exists()
+    except ImproperlyConfigured as problem:
+        sys.exit(str(problem))
+    if not collected:
+        sys.exit(
+            f"The pages' static files are not in {settings.STATIC_ROOT}: "
+            "run `python manage.py collectstatic --no-input`."
+        )
 
 
 def post_worker_init(worker: Any) -> None:

@@ -31,9 +31,9 @@ def main() -> None:
     except CannotStart as problem:
         sys.exit(str(problem))
 
-    from django.core.management import execute_from_command_line
+    import manage
 
-    execute_from_command_line(["manage.py", *sys.argv[1:]])
+    manage.main(["manage.py", *sys.argv[1:]])
 
 
 @contextmanager

@@ -149,16 +149,21 @@ class Running:
         return status
 
 
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the image holds, with its files collected by the Dockerfile's own command."""
-    folder = tmp_path_factory.mktemp("image") / "desk"
+def copy_of_the_desk(folder: Path) -> Path:
+    """What the image is made of, before any command has run on it."""
     folder.mkdir()
     for name in files_of_the_image():
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the image holds, with its files collected by the Dockerfile's own command."""
+    folder = copy_of_the_desk(tmp_path_factory.mktemp("image") / "desk")
     (collect,) = [rest for instruction, rest in instructions() if instruction == "RUN" and "collectstatic" in rest]
     subprocess.run(
         ["/bin/sh", "-c", collect], cwd=folder, env={"PATH": f"{BIN}:{os.environ['PATH']}"}, check=True, timeout=60
