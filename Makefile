@@ -37,4 +37,6 @@ clean: ## remove the packages and all data of `make up`
 	rm -rf .venv .data staticfiles
 
 install:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "There is no $(PYTHON): name a Python 3.11 or newer, as in \`make up PYTHON=/path/to/python3.11\`." >&2; exit 1; }
 	@$(PYTHON) devstack/bootstrap.py

@@ -29,7 +29,7 @@ class Processes(honcho.manager.Manager):  # type: ignore[misc]
 
     def __init__(self, mark: str) -> None:
         super().__init__()
-        self.ended_by_itself: str | None = None
+        self.ended_by_itself: tuple[str, int] | None = None  # which, and its exit status or minus its signal
         self._mark = mark
         self._process_ctor = TetheredProcess
 
@@ -46,7 +46,7 @@ class Processes(honcho.manager.Manager):  # type: ignore[misc]
             self.loop()
         finally:
             # After a normal end nothing is left. This is for the other ends, such as a terminal that is gone.
-            end_marked(self._mark)
+            end_processes(marked(self._mark))
             for tether in multiprocessing.active_children():
                 tether.kill()
 
@@ -57,7 +57,9 @@ class Processes(honcho.manager.Manager):  # type: ignore[misc]
             threading.Timer(0.1, self.terminate).start()
             return
         if not self._terminating and self.returncode not in STOPPED_BY_SIGNAL:
-            self.ended_by_itself = next(name for name, state in self._processes.items() if "returncode" in state)
+            self.ended_by_itself = next(
+                (name, state["returncode"]) for name, state in self._processes.items() if "returncode" in state
+            )
         super().terminate()
 
 
@@ -79,17 +81,19 @@ class TetheredProcess(Process):  # type: ignore[misc]
         os._exit(1)
 
 
-def end_marked(mark: str) -> int:
-    """End the processes that carry this mark, and return how many there were."""
-    marked = [process for process in psutil.process_iter() if _mark_of(process) == mark]
-    for process in marked:
+def marked(mark: str) -> list[psutil.Process]:
+    """The processes that carry this mark."""
+    return [process for process in psutil.process_iter() if _mark_of(process) == mark]
+
+
+def end_processes(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, stubborn = psutil.wait_procs(marked, timeout=SECONDS_TO_DRAIN)
+    _, stubborn = psutil.wait_procs(processes, timeout=SECONDS_TO_DRAIN)
     for process in stubborn:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    return len(marked)
 
 
 def _mark_of(process: psutil.Process) -> str | None:

@@ -44,6 +44,7 @@ class PostgresServer:
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = folder / "postgres"
         self.log = folder / "postgres.log"
+        self._pid_file = self.data / "postmaster.pid"
         self._socket_folder = _short_folder(self.data)
         self._settings = {
             "listen_addresses": "",
@@ -81,7 +82,10 @@ class PostgresServer:
         Its `postmaster.pid` has to go in any case: as soon as another process has that number, PostgreSQL
         would take it for a running server.
         """
-        return _end_left_over(self.data / "postmaster.pid", str(self.data), signal.SIGINT)
+        return _end_left_over(self._pid_file, str(self.data), signal.SIGINT)
+
+    def is_left_over(self) -> bool:
+        return _left_over(self._pid_file, str(self.data)) is not None
 
     def stop(self) -> None:
         """Disconnect everybody and stop, with nothing to recover at the next start."""
@@ -176,6 +180,9 @@ class TemporalServer:
         """Stop the server that a killed `make up` left running on this file; return how many that were."""
         return _end_left_over(self._pid_file, self._database, signal.SIGTERM)
 
+    def is_left_over(self) -> bool:
+        return _left_over(self._pid_file, self._database) is not None
+
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
@@ -240,16 +247,20 @@ def _start(command: Sequence[str], log: Path) -> psutil.Popen:
 
 def _end_left_over(pid_file: Path, argument: str, how: signal.Signals) -> int:
     """End the process that the file names, if its command line shows that it is the one; return how many."""
-    if not pid_file.exists():
-        return 0
-    ended = 0
-    with suppress(psutil.NoSuchProcess):
+    process = _left_over(pid_file, argument)
+    if process is not None:
+        end_process(process, how)
+    pid_file.unlink(missing_ok=True)
+    return 0 if process is None else 1
+
+
+def _left_over(pid_file: Path, argument: str) -> psutil.Process | None:
+    """The process that the file names, if its command line shows that it is the one."""
+    with suppress(FileNotFoundError, psutil.NoSuchProcess):
         process = psutil.Process(int(pid_file.read_text().split()[0]))
         if argument in process.cmdline():
-            end_process(process, how)
-            ended = 1
-    pid_file.unlink(missing_ok=True)
-    return ended
+            return process
+    return None
 
 
 def _await_answer(server: Server, process: psutil.Popen) -> None:

@@ -1,5 +1,6 @@
 """What `make up` can be told by environment variables, each checked before anything is started."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -13,7 +14,9 @@ import psycopg
 
 from devstack.servers import CannotStart
 
+DATA_DIR = Path(".data")
 BYTES_NEEDED = 300 * 1000 * 1000
+SECONDS_TO_ANSWER = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Settings:
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Raises CannotStart with the name of a setting that makes no sense."""
         return cls(
-            data_dir=Path(environment.get("DATA_DIR") or ".data").resolve(),
+            data_dir=Path(environment.get("DATA_DIR") or DATA_DIR).resolve(),
             port=_port(environment, "PORT", 8000),
             temporal_port=_port(environment, "TEMPORAL_PORT", 7233),
             temporal_ui_port=_port(environment, "TEMPORAL_UI_PORT", 8233),
@@ -70,6 +73,8 @@ def check_folder(folder: Path, bytes_needed: int = BYTES_NEEDED) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
+    except FileExistsError:
+        raise CannotStart(f"{folder} is a file, not a folder: name a folder for the data with DATA_DIR=.") from None
     except OSError as problem:
         raise CannotStart(
             f"The data cannot be kept in {folder} ({problem.strerror}): name another folder with DATA_DIR=."
@@ -109,9 +114,25 @@ def check_temporal(address: str) -> None:
     if not port.isdecimal():
         raise CannotStart(f"TEMPORAL_ADDRESS must be a host and a port such as 127.0.0.1:7233, not {address}.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as problem:
         raise CannotStart(f"Temporal cannot be reached at TEMPORAL_ADDRESS={address}: {problem}") from None
+    try:
+        asyncio.run(_ask_temporal(address))
+    except (RuntimeError, ValueError, TimeoutError) as problem:
+        reason = str(problem).partition("\n")[0][:200] or f"no answer within {SECONDS_TO_ANSWER} s"
+        raise CannotStart(
+            f"What listens at TEMPORAL_ADDRESS={address} does not answer as Temporal does: {reason}"
+        ) from None
+
+
+async def _ask_temporal(address: str) -> None:
+    """Connect as the workers will, with the SDK's own variables; connecting asks what system it is."""
+    from temporalio.client import Client
+    from temporalio.envconfig import ClientConfig
+
+    config = ClientConfig.load_client_connect_config()
+    await asyncio.wait_for(Client.connect(**(config | {"target_host": address})), SECONDS_TO_ANSWER)
 
 
 def _port(environment: Mapping[str, str], setting: str, default: int) -> int:

@@ -16,12 +16,19 @@ from io import StringIO
 from pathlib import Path
 
 from devstack.manage import environment_kept
-from devstack.processes import Processes, end_marked
+from devstack.processes import Processes, end_processes, marked
 from devstack.servers import CannotStart, PostgresServer, Server, TemporalServer, start_together
 from devstack.settings import Settings, check_folder
 from devstack.welcome import welcome
 
 STARTED_AT = time.monotonic()
+GO_ON = "`make up` goes on where it stood."
+PARTS = {
+    "web": "The web server",
+    "orders": "The orders worker",
+    "shipping": "The shipping worker",
+    "demo": "What places the demonstration orders",
+}
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -121,10 +128,13 @@ def running_servers(settings: Settings) -> Iterator[list[Server]]:
 
 
 def end_left_over(settings: Settings, *servers: Server) -> None:
-    """End what an earlier `make up` could not end because it was killed."""
-    left_over = end_marked(str(settings.data_dir)) + sum(server.end_left_over() for server in servers)
-    if left_over:
-        say(f"Ended what an earlier `make up` had left running ({left_over} processes)")
+    """Say and then end, which takes seconds, what an earlier `make up` could not end because it was killed."""
+    processes = marked(str(settings.data_dir))
+    if many := len(processes) + sum(server.is_left_over() for server in servers):
+        say(f"Ending what an earlier `make up` had left running ({many} process{'' if many == 1 else 'es'})")
+    end_processes(processes)
+    for server in servers:
+        server.end_left_over()  # removes stale files too
 
 
 def prepare_database(settings: Settings) -> None:
@@ -175,7 +185,14 @@ def run_processes(settings: Settings, servers: list[Server]) -> None:
     threading.Thread(target=welcome, args=[settings], daemon=True).start()
     processes.run()
     if processes.ended_by_itself is not None:
-        raise CannotStart(f"{processes.ended_by_itself} ended by itself; the lines above say why.")
+        raise CannotStart(why_it_stopped(*processes.ended_by_itself))
+
+
+def why_it_stopped(name: str, returncode: int) -> str:
+    part = PARTS.get(name, f"What shows the lines of {name}")
+    if returncode < 0:
+        return f"{part} was killed (signal {-returncode}), so the desk was stopped; {GO_ON}"
+    return f"{part} ended with status {returncode}, so the desk was stopped; its lines above may say why. {GO_ON}"
 
 
 def say(message: str) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import os
+import shlex
 import time
 from http.client import HTTPConnection, HTTPException
 from io import StringIO
 from typing import TypedDict
 
-from devstack.settings import Settings
+from devstack.settings import DATA_DIR, Settings
 
 SECONDS_TO_ANSWER = 60
 
@@ -65,7 +66,7 @@ def demo_cast() -> list[Member]:
 
 def block(settings: Settings, cast: list[Member]) -> str:
     lines = [f"The desk      {settings.desk_url}"]
-    lines += sign_in_lines(cast)
+    lines += sign_in_lines(settings, cast)
     if os.environ.get("TEMPORAL_UI_URL"):
         lines.append(f"Temporal      {os.environ['TEMPORAL_UI_URL']}")
     lines.append("To stop       Ctrl-C; orders in flight go on at the next `make up`")
@@ -74,12 +75,13 @@ def block(settings: Settings, cast: list[Member]) -> str:
     return "\n".join(["", *("  " + line for line in lines), ""])
 
 
-def sign_in_lines(cast: list[Member]) -> list[str]:
+def sign_in_lines(settings: Settings, cast: list[Member]) -> list[str]:
     if not cast:
         return ["Sign in as    whom `createsuperuser` made"]
     people = [f"{member['username']:<8}{member['role']:<10}{member['password'] or ''}".rstrip() for member in cast]
     if any(member["password"] for member in cast):
         note = "demo only; the passwords are shown this once"
     else:
-        note = "demo only; new passwords: .venv/bin/python -m devstack.manage create_demo_cast --reset"
+        where = "" if settings.data_dir == DATA_DIR.resolve() else f"DATA_DIR={shlex.quote(str(settings.data_dir))} "
+        note = f"demo only; new passwords: {where}.venv/bin/python -m devstack.manage create_demo_cast --reset"
     return [f"Sign in as    {note}", *("              " + person for person in people)]

@@ -19,6 +19,22 @@ def test_it_names_the_setting_when_the_python_is_too_old() -> None:
     assert "PYTHON=" in str(refusal.value)
 
 
+def test_make_names_the_setting_when_there_is_no_such_python() -> None:
+    made = subprocess.run(
+        ["make", "install", "PYTHON=/nowhere/python3"],
+        cwd=bootstrap.ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    sentence, of_make = made.stderr.splitlines()
+    assert sentence.startswith("There is no /nowhere/python3: ")
+    assert "PYTHON=" in sentence
+    assert of_make.endswith("Error 1")
+
+
 def test_a_python_that_is_far_too_old_can_parse_it() -> None:
     source = Path(bootstrap.__file__).read_text()
 

@@ -1,10 +1,13 @@
 import os
 import re
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from devstack import settings as settings_module
 from devstack.servers import CannotStart, free_port
 from devstack.settings import Settings, check_database, check_folder, check_port, check_temporal
 
@@ -58,6 +61,16 @@ def test_it_names_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         check_folder(tmp_path / "file" / "data")
 
 
+def test_it_says_that_the_folder_for_the_data_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    file.touch()
+
+    with pytest.raises(CannotStart) as refusal:
+        check_folder(file)
+
+    assert str(refusal.value) == f"{file} is a file, not a folder: name a folder for the data with DATA_DIR=."
+
+
 def test_it_names_the_disk_that_is_full(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match=f"{re.escape(str(tmp_path))} has .* MB free.*DATA_DIR="):
         check_folder(tmp_path, bytes_needed=10**18)
@@ -84,6 +97,32 @@ def test_it_says_that_the_given_temporal_cannot_be_reached() -> None:
 
     with pytest.raises(CannotStart, match=f"TEMPORAL_ADDRESS={address}: .*Connection refused"):
         check_temporal(address)
+
+
+def test_it_finds_the_given_temporal() -> None:
+    check_temporal(os.environ["TEMPORAL_ADDRESS"])
+
+
+def test_it_says_that_what_listens_there_is_not_temporal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_module, "SECONDS_TO_ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+
+        with pytest.raises(CannotStart) as refusal:
+            check_temporal(address)
+
+    assert str(refusal.value).startswith(f"What listens at TEMPORAL_ADDRESS={address} does not answer as Temporal does")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_web_server_is_not_taken_for_temporal() -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(CannotStart, match="does not answer as Temporal does"):
+                check_temporal(f"127.0.0.1:{web.server_port}")
+        finally:
+            web.shutdown()
 
 
 def test_it_refuses_a_temporal_address_without_a_port() -> None:

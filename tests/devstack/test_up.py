@@ -17,8 +17,10 @@ from typing import IO
 import psutil
 import pytest
 
+from devstack import up
 from devstack.processes import MARK
 from devstack.servers import free_port
+from devstack.settings import Settings
 
 # Each of these starts the stack, some of them twice; a machine that does other things too is slow at that.
 pytestmark = pytest.mark.timeout(300)
@@ -139,7 +141,7 @@ def test_it_starts_again_after_a_kill_and_its_processes_do_not_outlive_it(
     first.signal_group(signal.SIGKILL)
     first.wait()
     second = start(DEMO="0")
-    second.read_until(r"had left running \(\d+ processes\)")
+    second.read_until(r"Ending what an earlier `make up` had left running \(\d+ processes\)")
     second.read_until("create_demo_cast --reset")
     second.read_until(r"To stop +Ctrl-C")
     processes = [process for process in processes_of(data_dir) if MARK in process.environ()]
@@ -163,15 +165,45 @@ def test_it_can_be_stopped_while_it_starts(start: Callable[..., Desk], data_dir:
     assert processes_of(data_dir) == []
 
 
-def test_one_process_that_ends_takes_the_desk_with_it(start: Callable[..., Desk], data_dir: Path) -> None:
-    desk = start()
-    demo = psutil.Process(int(desk.read_until(r"demo started \(pid=(\d+)\)").group(1)))
+def test_it_says_that_it_ends_what_is_left_before_it_waits_for_that(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir.mkdir()
+    settings = Settings.read({"DATA_DIR": str(data_dir)})
+    left = subprocess.Popen(["sleep", "60"], env=os.environ | {MARK: str(data_dir)})
+    said: list[tuple[str, bool]] = []
+    monkeypatch.setattr(up, "say", lambda message: said.append((message, left.poll() is None)))
 
-    demo.kill()
+    up.end_left_over(settings)
+
+    assert said == [("Ending what an earlier `make up` had left running (1 process)", True)]
+    assert left.poll() is not None
+
+
+def test_one_process_that_is_killed_takes_the_desk_with_it(start: Callable[..., Desk], data_dir: Path) -> None:
+    desk = start()
+    orders = psutil.Process(int(desk.read_until(r"orders started \(pid=(\d+)\)").group(1)))
+
+    orders.kill()
     status = desk.wait()
 
     assert status == 1
-    assert "demo ended by itself" in desk.output
+    assert desk.output.splitlines()[-1] == (
+        "The orders worker was killed (signal 9), so the desk was stopped; `make up` goes on where it stood."
+    )
+    assert processes_of(data_dir) == []
+
+
+def test_a_process_that_ends_by_itself_is_named_with_its_status(start: Callable[..., Desk], data_dir: Path) -> None:
+    desk = start(GUNICORN_CMD_ARGS="--worker-class=nonsense")
+
+    status = desk.wait()
+
+    assert status == 1
+    assert desk.output.splitlines()[-1] == (
+        "The web server ended with status 1, so the desk was stopped; its lines above may say why. "
+        "`make up` goes on where it stood."
+    )
     assert processes_of(data_dir) == []
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from devstack.settings import Settings
 from devstack.welcome import Member, block
 
@@ -22,7 +24,16 @@ def test_the_block_says_how_to_get_new_passwords_when_it_does_not_know_them() ->
     text = block(SETTINGS, cast)
 
     assert "None" not in text
-    assert "create_demo_cast --reset" in text
+    assert "new passwords: .venv/bin/python -m devstack.manage create_demo_cast --reset" in text
+
+
+def test_the_way_to_new_passwords_leads_to_the_folder_in_use(tmp_path: Path) -> None:
+    folder = tmp_path / "an other"
+    settings = Settings.read({"DATA_DIR": str(folder)})
+
+    text = block(settings, [{"username": "alice", "role": "operator", "password": None}])
+
+    assert f"DATA_DIR='{folder}' .venv/bin/python -m devstack.manage create_demo_cast --reset" in text
 
 
 def test_the_block_names_nobody_where_demos_are_off() -> None:
