@@ -171,6 +171,24 @@ def test_a_session_that_ended_is_told_and_nothing_typed_is_lost(stack: Stack, vi
     assert stack.hands("decisions", order=order["number"]) == []
 
 
+IS_CUT = "element => element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight"
+
+
+@pytest.mark.parametrize("width", [1440, 1024])
+def test_reasons_and_decisions_are_told_whole(stack: Stack, alice: Page, order: Order, width: int) -> None:
+    alice.set_viewport_size({"width": width, "height": 900})
+    alice.reload()
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    row = alice.locator(f"#queue-{order['id']}")
+    assert not row.locator(".c-why .cut").evaluate(IS_CUT)
+
+    stack.hands("approve", order=order["number"], by="bob")
+
+    expect(row.locator(".outcome")).to_have_text(re.compile(r"^Approved by bob at\s\d\d:\d\d$"))
+    assert not row.locator(".outcome").evaluate(IS_CUT)
+    assert not row.locator(".c-customer .cut").evaluate(IS_CUT)
+
+
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
@@ -179,6 +197,7 @@ def test_everything_fits_a_phone_and_the_decision_stays_at_hand(stack: Stack, vi
     for path in ("/", "/orders/", f"/orders/{order['id']}/", "/nothing-here/"):
         page.goto(path)
         expect(page.locator("main")).to_be_visible()
+        expect(page.locator(".bar").get_by_text("alice")).to_be_visible()
         widths = "() => [document.documentElement.scrollWidth, window.innerWidth]"
         assert page.evaluate(widths) == [390, 390], path
 
