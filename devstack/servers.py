@@ -61,6 +61,11 @@ class PostgresServer:
     def url(self) -> str:
         return self._url("countersign")
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while there is none."""
+        return int(self._process.pid) if self._process else 0
+
     def start(self) -> None:
         """Start the cluster, and make it first where there is none.
 
@@ -166,6 +171,11 @@ class TemporalServer:
             "TEMPORAL_NAMESPACE": "default",
             "TEMPORAL_CONFIG_FILE": os.devnull,
         }
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while there is none."""
+        return int(self._process.pid) if self._process else 0
 
     def start(self) -> None:
         """Start it, again on the same port and file if it ran before.

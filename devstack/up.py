@@ -24,6 +24,8 @@ from devstack.welcome import welcome
 STARTED_AT = time.monotonic()
 GO_ON = "`make up` goes on where it stood."
 PARTS = {
+    "postgresql": "PostgreSQL",
+    "temporal": "Temporal",
     "web": "The web server",
     "orders": "The orders worker",
     "shipping": "The shipping worker",
@@ -175,7 +177,7 @@ def run_processes(settings: Settings, servers: list[Server]) -> None:
     say("Starting the web server and the workers")
     processes = Processes(mark=str(settings.data_dir))
     for server in servers:
-        processes.add(server.name.lower(), ["tail", "-n", "0", "-F", str(server.log)])
+        processes.add(server.name.lower(), [sys.executable, "-m", "devstack.follow", str(server.log), str(server.pid)])
     processes.add("web", [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{settings.port}"])
     processes.add("orders", [sys.executable, "manage.py", "runworker", "orders"])
     processes.add("shipping", [sys.executable, "manage.py", "runworker", "shipping"])
@@ -189,7 +191,7 @@ def run_processes(settings: Settings, servers: list[Server]) -> None:
 
 
 def why_it_stopped(name: str, returncode: int) -> str:
-    part = PARTS.get(name, f"What shows the lines of {name}")
+    part = PARTS[name]
     if returncode < 0:
         return f"{part} was killed (signal {-returncode}), so the desk was stopped; {GO_ON}"
     return f"{part} ended with status {returncode}, so the desk was stopped; its lines above may say why. {GO_ON}"

@@ -194,6 +194,19 @@ def test_one_process_that_is_killed_takes_the_desk_with_it(start: Callable[..., 
     assert processes_of(data_dir) == []
 
 
+def test_a_database_that_dies_is_named_and_takes_the_desk_with_it(start: Callable[..., Desk], data_dir: Path) -> None:
+    desk = start()
+    desk.read_until(r"shipping started \(pid=(\d+)\)")
+    postmaster = int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+
+    psutil.Process(postmaster).kill()
+    status = desk.wait()
+
+    assert status == 1
+    assert desk.output.splitlines()[-1].startswith("PostgreSQL ended with status 1, so the desk was stopped;")
+    assert processes_of(data_dir) == []
+
+
 def test_a_process_that_ends_by_itself_is_named_with_its_status(start: Callable[..., Desk], data_dir: Path) -> None:
     desk = start(GUNICORN_CMD_ARGS="--worker-class=nonsense")
 
