@@ -1,0 +1,207 @@
+"""`manage.py order place|show|watch|approve|reject|cancel`: the desk at a terminal, through the same services."""
+
+import json
+import re
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from orders import cli, live, money, selectors
+from orders.models import ActorKind, Order
+from orders.services import actors, placing, reviewing, transitions, undoing
+from orders.states import TERMINAL
+
+PLACED_BY = actors.Actor(ActorKind.SYSTEM, "Command line")
+LISTEN_CHECK_SECONDS = 30.0
+
+
+class Command(BaseCommand):
+    help = "Places an order, shows or follows one, and decides on it. Orders are named by number or by id."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+        def verb(name: str, handler: Callable[..., None], told: str, *, of_order: bool = True) -> ArgumentParser:
+            added = verbs.add_parser(name, help=told, description=told)
+            added.set_defaults(handler=handler)
+            added.add_argument("--json", action="store_true", help="answer in JSON")
+            if of_order:
+                added.add_argument("order", metavar="ORDER", help="such as CS-104233, or an id")
+            return added
+
+        _place_arguments(verb("place", self.place, "Place an order.", of_order=False))
+        verb("show", self.show, "Show an order as it is now.")
+        verb("watch", self.watch, "Follow an order, one line for each event, until it has ended.")
+        for name, handler, told in (
+            ("approve", self.approve, "Let an order in review go on."),
+            ("reject", self.reject, "Turn an order in review down."),
+            ("cancel", self.cancel, "Stop an order; what was done already is undone."),
+        ):
+            deciding = verb(name, handler, told)
+            deciding.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
+            if name != "approve":
+                deciding.add_argument("--reason", default="", required=name == "reject")
+
+    def handle(self, *args: object, handler: Callable[..., None], **options: Any) -> None:
+        try:
+            handler(**options)
+        except (cli.NoSuchOrder, transitions.ActionRefused, actors.NotPermitted) as refusal:
+            raise CommandError(str(refusal)) from None
+        except placing.InvalidOrder as wrong:
+            raise CommandError(f"The order was not placed: {wrong}.") from None
+        except placing.DuplicateReference as there:
+            raise CommandError(f"The order was not placed: {there}.") from None
+        except (OperationalError, InterfaceError, psycopg.OperationalError) as problem:
+            told = str(problem).strip().partition("\n")[0]
+            raise CommandError(f"The database is away ({told}).") from None
+        except KeyboardInterrupt:
+            raise CommandError("Stopped; the order goes on.", returncode=130) from None
+
+    def place(self, *, json: bool, cancel_after: float | None, **options: Any) -> None:
+        at = timezone.now()
+        new = cli.new_order(_order_text(options), at=at)
+        order = placing.place_order(new=new, actor=PLACED_BY, at=at)
+        if cancel_after is not None:
+            self.stderr.write(f"{order.number} is placed, and cancelled in {cancel_after:g} s.")
+            time.sleep(cancel_after)
+            customer = actors.Actor(ActorKind.CUSTOMER, order.customer_name[:150])
+            undoing.cancel(order_id=order.pk, actor=customer, at=timezone.now(), reason="")
+        self.answer(order, json=json)
+
+    def show(self, *, order: str, json: bool, **options: Any) -> None:
+        detail = selectors.order_detail(cli.find(order).pk)
+        self.write(_document(cli.order_json(detail)) if json else cli.order_text(detail))
+
+    def watch(self, *, order: str, json: bool, **options: Any) -> None:
+        found = cli.find(order)
+        told = 0
+        for status in _statuses(found):
+            for event in found.events.filter(sequence__gt=told).order_by("sequence"):
+                told = event.sequence
+                line = {"order": found.number, **cli.event_json(event)}
+                self.write(_document(line) if json else cli.event_line(event))
+            if status in TERMINAL:
+                return
+
+    def approve(self, *, order: str, user: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        reviewing.approve(order_id=found.pk, actor=actor, at=timezone.now())
+        self.answer(found, json=json)
+
+    def reject(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        reviewing.reject(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
+        self.answer(found, json=json)
+
+    def cancel(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        undoing.cancel(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
+        self.answer(found, json=json)
+
+    def answer(self, order: Order, *, json: bool) -> None:
+        order.refresh_from_db()
+        self.write(_document(cli.summary_json(order)) if json else cli.summary_text(order))
+
+    def write(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def _place_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--file", type=Path, metavar="FILE.json", help="the whole order; - for standard input")
+    parser.add_argument("--source", help="where it came from (command line)")
+    parser.add_argument("--reference", help="its number there")
+    parser.add_argument("--name", dest="customer_name", help="of the customer")
+    parser.add_argument("--email", dest="customer_email", help="of the customer")
+    for part in ("line1", "line2", "city", "region", "postal-code"):
+        parser.add_argument(f"--{part}", help="of the address")
+    parser.add_argument("--country", help="of the address, such as DE")
+    parser.add_argument("--currency", default="EUR", help="such as EUR, the default")
+    parser.add_argument("--line", type=_line, action="append", metavar="SKU:QUANTITY:PRICE", help="may be repeated")
+    parser.add_argument("--cancel-after", type=_seconds, metavar="SECONDS", help="then the customer cancels it")
+
+
+def _order_text(options: dict[str, Any]) -> bytes:
+    """The order as JSON: what the file holds, or what the options say."""
+    file: Path | None = options["file"]
+    if file is None:
+        return json.dumps(_from_options(options)).encode()
+    given = [name for name in ("customer_name", "customer_email", "country", "line", "reference") if options[name]]
+    if given:
+        raise CommandError("Give the order in a file or in options, not in both.")
+    try:
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
+            return stream.read(cli.MOST_BYTES + 1)
+    except OSError as problem:
+        raise CommandError(f"{file} cannot be read ({problem.strerror}).") from None
+
+
+def _from_options(options: dict[str, Any]) -> dict[str, Any]:
+    named = ("source", "reference", "customer_name", "customer_email", "currency")
+    parts = ("line1", "line2", "city", "region", "postal_code", "country")
+    lines = []
+    for index, (sku, quantity, price) in enumerate(options["line"] or []):
+        try:
+            minor = money.to_minor(price, options["currency"])
+        except ValueError as wrong:
+            raise placing.InvalidOrder({f"lines[{index}].unit_price": str(wrong)}) from None
+        lines.append({"sku": sku, "quantity": quantity, "unit_price_minor": minor})
+    return {name: options[name] for name in named if options[name] is not None} | {
+        "address": {part: options[part] for part in parts if options[part] is not None},
+        "lines": lines,
+    }
+
+
+def _statuses(order: Order) -> Iterator[str]:
+    """The order's status now, and again whenever something has changed about it. It listens before it looks."""
+    with psycopg.connect(**live.connection_parameters(), autocommit=True) as listener:
+        listener.execute(f"LISTEN {live.CHANNEL}")
+        yield _status(order)
+        while True:
+            news = [note.payload for note in listener.notifies(timeout=LISTEN_CHECK_SECONDS, stop_after=1)]
+            if not news:
+                listener.execute("SELECT 1")  # a silent connection may be a dead one
+            if str(order.pk) in news:
+                yield _status(order)
+
+
+def _status(order: Order) -> str:
+    return Order.objects.values_list("status", flat=True).get(pk=order.pk)
+
+
+def _operator(name: str) -> actors.Actor:
+    try:
+        return actors.Actor.operator(User.objects.get_by_natural_key(name))
+    except User.DoesNotExist:
+        raise CommandError(f"There is no user {name}: name one with --as.") from None
+
+
+def _document(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _line(text: str) -> tuple[str, int, Decimal]:
+    match = re.fullmatch(r"(.+):(-?\d{1,12}):(-?\d{1,12}(?:\.\d{1,4})?)", text, re.ASCII)
+    if not match:
+        raise ArgumentTypeError(f"must be SKU:QUANTITY:PRICE, such as LAMP:2:19.90, not {text!r}")
+    return match[1], int(match[2]), Decimal(match[3])
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 86_400:
+        raise ArgumentTypeError(f"must be a number of seconds from 0 to 86400, not {text!r}")
+    return seconds

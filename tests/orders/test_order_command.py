@@ -1,0 +1,312 @@
+"""`manage.py order place|show|watch|approve|reject|cancel`."""
+
+import io
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from orders import cli
+from orders.management.commands import order as command
+from orders.models import Order, Outbox, Product
+from orders.services import actors, fulfilling, reviewing, undoing
+from tests.orders.processes import started
+
+OF_TWO_LAMPS = ["--name", "Ann Lee", "--country", "DE", "--line", "LAMP:2:19.90"]
+
+
+def run(*words: str) -> str:
+    out = io.StringIO()
+    call_command("order", *words, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def answer(*words: str) -> Any:
+    return json.loads(run(*words, "--json"))
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return {
+        "customer_name": "Ann Lee",
+        "address": {"country": "DE", "city": "Berlin"},
+        "currency": "EUR",
+        "lines": [{"sku": "LAMP", "quantity": 2, "unit_price_minor": 1990}],
+    } | changes
+
+
+def file_of(folder: Path, content: object) -> str:
+    path = folder / "order.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return str(path)
+
+
+def test_it_places_an_order_from_options(goods: dict[str, Product]) -> None:
+    told = answer("place", *OF_TWO_LAMPS, "--line", "RUG:1:5", "--city", "Berlin", "--reference", "R-1")
+
+    order = Order.objects.get(number=told["order"])
+    assert told["status"] == "placed"
+    assert (order.total_minor, order.currency, order.source, order.reference) == (4480, "EUR", "command line", "R-1")
+    assert (order.customer_name, order.address_city, order.address_country) == ("Ann Lee", "Berlin", "DE")
+    assert Outbox.objects.get(order=order).message == "start"
+
+
+def test_it_places_an_order_from_a_file(goods: dict[str, Product], tmp_path: Path) -> None:
+    content = document(source="shop", decide_within=90, placed_at="2026-03-04T12:30:00Z")
+
+    said = run("place", "--file", file_of(tmp_path, content))
+
+    order = Order.objects.get()
+    assert said == f"{order.number} is received.\n"
+    assert order.placed_at.isoformat() == "2026-03-04T12:30:00+00:00"
+    assert order.decide_within is not None
+    assert order.decide_within.total_seconds() == 90
+
+
+def test_it_places_an_order_from_standard_input(goods: dict[str, Product], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(document()).encode())))
+
+    run("place", "--file", "-")
+
+    assert Order.objects.get().total_minor == 3980
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", "order: is not JSON"),
+        (b"\xff\xfe\xfd", "order: is not JSON"),
+        (b"[" * 100_000, "order: is not JSON"),
+        (b"[]", "order: must be one JSON object"),
+        (b" " * 10_000_000, "order: has more than 1,000,000 bytes"),
+        ({}, "customer_name: is missing"),
+        (document(lines=[]), "lines: are missing"),
+        (document(lines={}), "lines: must be a list"),
+        (document(lines=["LAMP"]), "lines[0].sku: is missing"),
+        (document(lines=[{"sku": "LAMP", "quantity": "2", "unit_price_minor": 1}]), "lines[0].quantity: must be a who"),
+        (document(lines=[{"sku": "LAMP", "quantity": True, "unit_price_minor": 1}]), "lines[0].quantity: must be a wh"),
+        (document(lines=[{"sku": "LAMP", "quantity": 0, "unit_price_minor": 1}]), "lines[0].quantity: must be 1 or"),
+        (document(lines=[{"sku": "LAMP", "quantity": 1, "unit_price_minor": -1}]), "lines[0].unit_price: must not"),
+        (document(lines=[{"sku": "NONE", "quantity": 1, "unit_price_minor": 1}]), "lines: unknown product NONE"),
+        (document(address={"city": "Berlin"}), "address.country: is missing"),
+        (document(address=None), "address.country: is missing"),
+        (document(customer_name="Ann\0Lee"), "customer_name: contains a control character"),
+        (document(customer_name="\ud800"), "customer_name: is not valid text"),
+        (document(currency="ABC"), "currency: is not an ISO 4217"),
+        (document(decide_within=0), "decide_within: must be longer than nothing"),
+        (document(decide_within=10**30), "decide_within: is too large"),
+        (document(placed_at="yesterday"), "placed_at: is not an instant"),
+        (document(placed_at="2026-03-04T12:30:00"), "placed_at: names no time zone"),
+        (document(card="4111"), "card: is not a field of an order"),
+    ],
+)
+def test_it_refuses_a_bad_order_by_the_name_of_its_field_and_leaves_nothing(
+    goods: dict[str, Product], tmp_path: Path, content: object, told: str
+) -> None:
+    with pytest.raises(CommandError) as refusal:
+        run("place", "--file", file_of(tmp_path, content))
+
+    assert f"The order was not placed: {told}" in str(refusal.value)
+    assert refusal.value.returncode == 1
+    assert not Order.objects.exists()
+    assert not Outbox.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--line", "LAMP"], "--line: must be SKU:QUANTITY:PRICE"),
+        (["--line", "LAMP:1:1e99"], "--line: must be SKU:QUANTITY:PRICE"),
+        ([*OF_TWO_LAMPS, "--line", "LAMP:1:1.999"], "lines[1].unit_price: 1.999 has more decimals than EUR knows"),
+        ([*OF_TWO_LAMPS, "--cancel-after", "soon"], "--cancel-after: must be a number of seconds"),
+        ([*OF_TWO_LAMPS, "--file", "order.json"], "in a file or in options, not in both"),
+        (["--file", "/nowhere/order.json"], "/nowhere/order.json cannot be read (No such file or directory)"),
+        ([], "customer_name: is missing"),
+    ],
+)
+def test_it_refuses_options_that_make_no_order(goods: dict[str, Product], words: list[str], told: str) -> None:
+    with pytest.raises(CommandError) as refusal:
+        run("place", *words)
+
+    assert told in str(refusal.value)
+    assert not Order.objects.exists()
+
+
+def test_a_reference_is_placed_once(goods: dict[str, Product]) -> None:
+    run("place", *OF_TWO_LAMPS, "--reference", "R-1")
+
+    with pytest.raises(CommandError, match="has already sent R-1: it is CS-"):
+        run("place", *OF_TWO_LAMPS, "--reference", "R-1")
+
+
+def test_the_customer_cancels_what_was_placed(goods: dict[str, Product]) -> None:
+    told = answer("place", *OF_TWO_LAMPS, "--cancel-after", "0")
+
+    order = Order.objects.get(number=told["order"])
+    assert (told["status"], told["has_ended"]) == ("cancelled", True)
+    assert order.events.get(type="cancel").actor_kind == "customer"
+
+
+def test_it_shows_what_the_order_page_shows(order_in_review: Order, alice: User) -> None:
+    run("approve", order_in_review.number, "--as", "alice")
+    for step in (fulfilling.reserve_stock, fulfilling.begin_charge):
+        step(order_id=order_in_review.pk, at=timezone.now())
+    fulfilling.record_charge(order_id=order_in_review.pk, reference="ch_1", declined="", at=timezone.now())
+
+    said = run("show", order_in_review.number)
+
+    for told in (
+        f"{order_in_review.number}  Paid  €1,200.00\n",
+        "Step      Package: Asking for the package.\n",
+        "Review    Approved by alice",
+        "Customer  Ann Lee, ann.lee@example.com\n",
+        "Ship to   Lindenstr. 4, 10969 Berlin, Germany\n",
+        "Line      2 x €600.00  LAMP  Brass desk lamp\n",
+        "Payment   Charge €1,200.00, charged  ch_1\n",
+        "  Approved by alice\n",
+        "  Card charged  €1,200.00 · reference ch_1\n",
+    ):
+        assert told in said
+
+
+def test_it_shows_the_deadline_while_it_waits(order_in_review: Order) -> None:
+    said = run("show", str(order_in_review.pk))
+
+    assert "Step      Review: Waiting for a decision.\n" in said
+    assert "Deadline  " in said
+    assert "(23 h 59 min)" in said
+
+
+def test_what_it_shows_in_json_is_one_document(order_in_review: Order) -> None:
+    told = answer("show", order_in_review.number.lower())
+
+    assert (told["order"], told["status"], told["status_words"]) == (order_in_review.number, "in_review", "In review")
+    assert told["id"] == str(order_in_review.pk)
+    assert (told["step"], told["has_ended"]) == ("Review", False)
+    assert told["review"]["due_at"] > told["review"]["opened_at"]
+    assert told["lines"][0] == {
+        "sku": "LAMP",
+        "product": "Brass desk lamp",
+        "quantity": 2,
+        "unit_price_minor": 60_000,
+        "total_minor": 120_000,
+    }
+    assert [event["type"] for event in told["timeline"]] == ["place", "receive", "validate", "open_review"]
+    assert [event["sequence"] for event in told["timeline"]] == [1, 2, 3, 4]
+
+
+def test_nothing_in_an_order_reaches_the_terminal_as_a_command(order_in_review: Order, alice: User) -> None:
+    run("reject", order_in_review.number, "--as", "alice", "--reason", "first\nsecond\tthird")
+
+    said = run("show", order_in_review.number)
+
+    assert "“first second third”" in said
+    assert all(character.isprintable() or character in "\n\xa0" for character in said)
+
+
+@pytest.mark.parametrize("verb", ["show", "watch", "approve", "reject", "cancel"])
+@pytest.mark.parametrize("name", ["CS-1", "nonsense", "00000000-0000-0000-0000-000000000000"])
+def test_an_order_that_is_not_there_is_said_so(alice: User, verb: str, name: str) -> None:
+    words = {"reject": ["--as", "alice", "--reason", "x"], "approve": ["--as", "alice"], "cancel": ["--as", "alice"]}
+
+    with pytest.raises(CommandError, match=f"There is no order {name}. Name it by its number"):
+        run(verb, name, *words.get(verb, []))
+
+
+def test_an_operator_approves(order_in_review: Order, alice: User) -> None:
+    assert run("approve", order_in_review.number, "--as", "alice") == f"{order_in_review.number} is approved.\n"
+
+    assert order_in_review.events.get(type="approve").actor == "alice"
+
+
+def test_an_operator_rejects_with_a_reason(order_in_review: Order, alice: User) -> None:
+    told = answer("reject", order_in_review.number, "--as", "alice", "--reason", "A resale.")
+
+    assert (told["status"], told["outcome"]) == ("rejected", "Rejected: A resale.")
+
+
+def test_an_operator_cancels(order_in_review: Order, alice: User) -> None:
+    told = answer("cancel", order_in_review.number, "--as", "alice", "--reason", "A wish.")
+
+    assert (told["status"], told["outcome"]) == ("cancelled", "Cancelled: A wish.")
+
+
+@pytest.mark.parametrize("words", [["approve"], ["reject", "--reason", "x"], ["cancel"]])
+def test_who_may_not_decide_is_refused(order_in_review: Order, viewer: User, words: list[str]) -> None:
+    with pytest.raises(CommandError, match=f"vera may not {words[0]} an order."):
+        run(*words, order_in_review.number, "--as", "vera")
+
+    order_in_review.refresh_from_db()
+    assert order_in_review.status == "in_review"
+
+
+def test_nobody_by_that_name_is_refused(order_in_review: Order) -> None:
+    with pytest.raises(CommandError, match="There is no user mallory"):
+        run("approve", order_in_review.number, "--as", "mallory")
+
+
+def test_a_second_decision_is_told_who_was_first(order_in_review: Order, alice: User, bob: User) -> None:
+    run("approve", order_in_review.number, "--as", "alice")
+
+    with pytest.raises(CommandError, match=r"Already approved by alice\."):
+        run("reject", order_in_review.number, "--as", "bob", "--reason", "x")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_watches_an_order_to_its_end(order_in_review: Order, as_alice: actors.Actor) -> None:
+    number = order_in_review.number
+    with started("order", "watch", number, "--json") as process:
+        assert process.stdout
+        seen = [json.loads(process.stdout.readline()) for _ in range(4)]
+        assert seen[-1]["type"] == "open_review"
+
+        undoing.cancel(order_id=order_in_review.pk, actor=as_alice, at=timezone.now(), reason="")
+
+        rest = [json.loads(line) for line in process.stdout]
+        assert [(event["order"], event["type"], event["status"]) for event in rest] == [(number, "cancel", "cancelled")]
+        assert process.wait() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_happens_between_two_looks_is_told_in_order(
+    order_in_review: Order, as_alice: actors.Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def statuses(order: Order) -> Iterator[str]:
+        yield "in_review"
+        reviewing.approve(order_id=order.pk, actor=as_alice, at=timezone.now())
+        undoing.cancel(order_id=order.pk, actor=as_alice, at=timezone.now(), reason="")
+        yield "cancelled"
+
+    monkeypatch.setattr(command, "_statuses", statuses)
+
+    events = [json.loads(line) for line in run("watch", order_in_review.number, "--json").splitlines()]
+
+    assert [event["sequence"] for event in events] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_leaves_quietly_when_asked_to(order_in_review: Order) -> None:
+    with started("order", "watch", order_in_review.number) as process:
+        assert process.stdout
+        for _ in range(4):
+            process.stdout.readline()
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.stdout.read() == "CommandError: Stopped; the order goes on.\n"
+        assert process.wait() == 130
+
+
+def test_an_ended_order_is_told_and_left(expired_order: Order) -> None:
+    assert run("watch", expired_order.number).splitlines()[-1].endswith("Expired: nobody decided before the deadline")
+
+
+@pytest.mark.django_db
+def test_an_order_is_found_by_its_number_in_any_case_and_by_its_id(order_in_review: Order) -> None:
+    for name in (order_in_review.number, order_in_review.number.lower(), str(order_in_review.pk)):
+        assert cli.find(name) == order_in_review
