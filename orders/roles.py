@@ -3,6 +3,7 @@
 Pure: imports nothing but the standard library and `states`.
 """
 
+from decimal import Decimal
 from enum import StrEnum
 
 from orders.states import Action
@@ -22,6 +23,14 @@ MAY: dict[Role, frozenset[Action]] = {
     Role.OPERATOR: _DECIDE,
     Role.LEAD: _DECIDE,
     Role.ADMIN: _DECIDE,
+}
+
+
+# How much of an order each role may refund in all, as an amount in the order's currency; None: all of it.
+REFUND_LIMITS: dict[Role, Decimal | None] = {
+    Role.OPERATOR: Decimal(100),
+    Role.LEAD: Decimal(1_000),
+    Role.ADMIN: None,
 }
 
 

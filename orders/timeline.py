@@ -50,13 +50,15 @@ _TITLES: dict[str, str] = {
     Action.CONFIRM_DISPATCH: "The carrier has the package",
     Action.COMPLETE: "Completed",
     Action.FAIL: "Failed: what was done is being undone",
+    "refund_requested": "Refund granted",
     "refund": "Money refunded",
+    "refund_failed": "The refund failed",
     "release": "Stock given back",
     "recall": "Package taken back",
     Action.FINISH_UNDO: "Everything undone",
 }
 _GOOD = {Action.APPROVE, Action.COMPLETE}
-_BAD = {Action.INVALIDATE, Action.BLOCK, Action.REJECT, Action.EXPIRE, Action.FAIL, "charge_declined"}
+_BAD = {Action.INVALIDATE, Action.BLOCK, Action.REJECT, Action.EXPIRE, Action.FAIL, "charge_declined", "refund_failed"}
 _SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at"}
 
 
@@ -72,6 +74,9 @@ def _detail(type_: str, payload: dict[str, Any]) -> str:
     match type_, payload:
         case "charge_requested" | Action.CHARGE | "refund", {"amount_minor": int(minor), "currency": str(code)}:
             return _joined(money.format_money(minor, code), _labelled("reference", payload.get("reference")))
+        case "refund_requested" | "refund_failed", {"amount_minor": int(minor), "currency": str(code)}:
+            note = payload.get("note")
+            return _joined(money.format_money(minor, code), f"“{note}”" if note else "")
         case Action.BLOCK | Action.OPEN_REVIEW, {"reasons": list(reasons)}:
             return _joined(*(str(reason.get("text", "")) for reason in reasons))
         case Action.RESERVE | "release", {"units": int(units)}:

@@ -37,6 +37,7 @@ PAYMENT_WORDS: dict[tuple[str, str], str] = {
     ("charge", "failed"): "declined",
     ("refund", "processing"): "being refunded",
     ("refund", "succeeded"): "refunded",
+    ("refund", "failed"): "not refunded",
     ("refund", "cancelled"): "not needed",
 }
 

@@ -59,11 +59,11 @@ def transition(
     write_event(order, action, actor=actor, at=at, **{"from": before, "to": after}, **told)
 
 
-def note_event(order: Order, type_: str, *, at: datetime, **details: object) -> None:
+def note_event(order: Order, type_: str, *, at: datetime, actor: Actor = SYSTEM, **details: object) -> None:
     """Record what happened to a locked order without a change of status."""
     Order.objects.filter(pk=order.pk, version=order.version).update(version=F("version") + 1)
     order.version += 1
-    write_event(order, type_, actor=SYSTEM, at=at, **details)
+    write_event(order, type_, actor=actor, at=at, **details)
 
 
 def write_event(order: Order, type_: str, *, actor: Actor, at: datetime, **payload: object) -> None:

@@ -108,7 +108,7 @@ def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> Statu
     """Record the refund; an empty `reference` says that the provider had never charged."""
     with transaction.atomic():
         order = lock(order_id)
-        refund = order.payments.filter(kind=Payment.Kind.REFUND, status=Payment.State.PROCESSING)
+        refund = order.payments.filter(idempotency_key=f"order-{order.id}:refund", status=Payment.State.PROCESSING)
         if reference:
             refunded = refund.update(status=Payment.State.SUCCEEDED, provider_reference=reference, settled_at=at)
             charge_is = Payment.State.SUCCEEDED

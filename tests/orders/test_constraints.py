@@ -163,6 +163,35 @@ def test_a_charge_that_failed_and_a_refund_do_not_count_as_charges(order: Order)
     assert order.payments.count() == 3
 
 
+def test_refunds_cannot_exceed_the_charge(order: Order) -> None:
+    _payment(order)
+    _payment(order, idempotency_key="part", kind="refund", amount_minor=60)
+
+    _refuses(
+        "payment_refunds_within_charge",
+        lambda: _payment(order, idempotency_key="more", kind="refund", amount_minor=41, status="processing"),
+    )
+    _refuses(
+        "payment_refunds_within_charge",
+        lambda: _payment(order, idempotency_key="other", kind="refund", amount_minor=1, currency="USD"),
+    )
+    _refuses(
+        "payment_refunds_within_charge",
+        lambda: Payment.objects.filter(idempotency_key="part").update(amount_minor=101),
+    )
+    _refuses("payment_refunds_within_charge", lambda: Payment.objects.filter(kind="charge").update(status="failed"))
+    _refuses("payment_refunds_within_charge", lambda: Payment.objects.filter(kind="charge").delete())
+    _payment(order, idempotency_key="rest", kind="refund", amount_minor=40)
+
+
+def test_refunds_that_came_to_nothing_leave_room_for_others(order: Order) -> None:
+    _payment(order)
+    _payment(order, idempotency_key="nothing", kind="refund", status="failed")
+    _payment(order, idempotency_key="whole", kind="refund")
+
+    assert order.payments.count() == 3
+
+
 def test_an_idempotency_key_is_used_once(order: Order) -> None:
     _payment(order, status="failed")
 
