@@ -28,6 +28,25 @@ class CancelForm(forms.Form):
     )
 
 
+class ExtendForm(forms.Form):
+    """How much more time a review gets, counted from its deadline or, where that has passed, from now."""
+
+    MINUTES = ((60, "1 hour"), (240, "4 hours"), (1_440, "1 day"), (4_320, "3 days"))
+
+    minutes = forms.TypedChoiceField(
+        choices=MINUTES,
+        coerce=int,
+        error_messages={"required": "Say how much time.", "invalid_choice": "Choose a time."},
+    )
+    reason = forms.CharField(
+        max_length=2_000,
+        error_messages={
+            "required": "Give a reason: your colleagues will want to know why.",
+            "max_length": "Keep the reason under 2,000 characters.",
+        },
+    )
+
+
 class OrdersFilterForm(forms.Form):
     """Which orders to list."""
 

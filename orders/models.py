@@ -6,6 +6,7 @@ Money is whole minor units (cents) beside a currency; `_at` is an instant in UTC
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
@@ -13,7 +14,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Cast, Concat
 from django.urls import reverse
 
-from orders.states import Action, Status
+from orders.states import HUMAN_ACTIONS, Status
 
 
 class Product(models.Model):
@@ -92,7 +93,8 @@ class Order(models.Model):
     class Meta:
         ordering = ["-placed_at", "-id"]
         permissions = [
-            (f"{action}_order", f"Can {action} an order") for action in (Action.APPROVE, Action.REJECT, Action.CANCEL)
+            *((f"{action}_order", f"Can {action} an order") for action in HUMAN_ACTIONS),
+            ("decide_escalated_order", "Can decide on an order that was escalated"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=list(Status)), name="order_status_known"),
@@ -156,11 +158,25 @@ class Decision(models.TextChoices):
 
 
 class Review(models.Model):
-    """A question put to people, with a deadline. While `decision` is empty it is open."""
+    """A question put to people, with a deadline. While `decision` is empty it is open.
+
+    At the deadline the order expires, or leads are asked, with a second deadline; `level` says who is asked now.
+    """
+
+    class AtDeadline(models.TextChoices):
+        EXPIRE = "expire"
+        ESCALATE = "escalate"
+
+    class Level(models.TextChoices):
+        OPERATOR = "operator"
+        LEAD = "lead"
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="reviews")
     opened_at = models.DateTimeField()
     due_at = models.DateTimeField()
+    at_deadline = models.CharField(max_length=10, choices=AtDeadline.choices, default=AtDeadline.EXPIRE)
+    level = models.CharField(max_length=10, choices=Level.choices, default=Level.OPERATOR)
+    remind_at = models.DateTimeField(null=True, blank=True, help_text="Empty once it was done.")
     reasons = models.JSONField(default=list, help_text='[{"code": …, "text": …}]')
     risk_score = models.FloatField(default=0)
     decision = models.CharField(max_length=10, choices=Decision.choices, blank=True)
@@ -175,6 +191,10 @@ class Review(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["order"], condition=Q(decision=""), name="review_one_open_per_order"),
             models.CheckConstraint(condition=Q(decision__in=["", *Decision.values]), name="review_decision_known"),
+            models.CheckConstraint(
+                condition=Q(at_deadline__in=["expire", "escalate"]), name="review_at_deadline_known"
+            ),
+            models.CheckConstraint(condition=Q(level__in=["operator", "lead"]), name="review_level_known"),
             models.CheckConstraint(
                 condition=Q(decision="", decided_at=None, decided_by=None) | (~Q(decision="") & ~Q(decided_at=None)),
                 name="review_decided_entirely_or_not",
@@ -367,3 +387,53 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.worker
+
+
+class ApiScope(models.TextChoices):
+    """What a client of the API may ask for."""
+
+    READ = "read"
+    PLACE = "place"
+    DECIDE = "decide"
+
+
+class ApiClient(models.Model):
+    """A program that calls the API. Of its token only the hash is kept; it decides as `user`, with that role."""
+
+    name = models.CharField(max_length=40, unique=True, help_text="Also the source of the orders that it places.")
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=10, choices=ApiScope.choices))
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "API client"
+        constraints = [
+            models.CheckConstraint(condition=Q(scopes__contained_by=ApiScope.values), name="api_client_scopes_known"),
+            models.CheckConstraint(
+                condition=~Q(scopes__contains=["decide"]) | Q(user__isnull=False), name="api_client_decides_as_somebody"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IdempotencyKey(models.Model):
+    """The name that a client gave to one request to place an order, and what came of it."""
+
+    client = models.ForeignKey(ApiClient, on_delete=models.PROTECT, related_name="+")
+    key = models.CharField(max_length=80)
+    body_hash = models.CharField(max_length=64)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["client", "key"]
+        constraints = [models.UniqueConstraint(fields=["client", "key"], name="idempotency_key_once_per_client")]
+
+    def __str__(self) -> str:
+        return self.key

@@ -17,12 +17,26 @@ class Role(StrEnum):
 
 
 _DECIDE = frozenset({Action.APPROVE, Action.REJECT, Action.CANCEL})
+_LEAD = _DECIDE | {Action.EXTEND}
 
 MAY: dict[Role, frozenset[Action]] = {
     Role.VIEWER: frozenset(),
     Role.OPERATOR: _DECIDE,
-    Role.LEAD: _DECIDE,
-    Role.ADMIN: _DECIDE,
+    Role.LEAD: _LEAD,
+    Role.ADMIN: _LEAD,
+}
+
+
+# What has been escalated is decided by these.
+DECIDE_ESCALATED = "orders.decide_escalated_order"
+DECIDES_ESCALATED = frozenset({Role.LEAD, Role.ADMIN})
+
+
+# How much of an order each role may refund in all, as an amount in the order's currency; None: all of it.
+REFUND_LIMITS: dict[Role, Decimal | None] = {
+    Role.OPERATOR: Decimal(100),
+    Role.LEAD: Decimal(1_000),
+    Role.ADMIN: None,
 }
 
 

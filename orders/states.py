@@ -37,6 +37,9 @@ class Action(StrEnum):
     OPEN_REVIEW = "open_review"
     APPROVE = "approve"
     REJECT = "reject"
+    EXTEND = "extend"  # more time to decide
+    REMIND = "remind"  # most of the time to decide has passed
+    ESCALATE = "escalate"  # nobody decided in time: leads are asked, with a deadline of their own
     EXPIRE = "expire"
     CANCEL = "cancel"
     RESERVE = "reserve"
@@ -58,6 +61,9 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (Status.VALIDATED, Action.OPEN_REVIEW): Status.IN_REVIEW,
     (Status.IN_REVIEW, Action.APPROVE): Status.APPROVED,
     (Status.IN_REVIEW, Action.REJECT): Status.REJECTED,
+    (Status.IN_REVIEW, Action.EXTEND): Status.IN_REVIEW,
+    (Status.IN_REVIEW, Action.REMIND): Status.IN_REVIEW,
+    (Status.IN_REVIEW, Action.ESCALATE): Status.IN_REVIEW,
     (Status.IN_REVIEW, Action.EXPIRE): Status.EXPIRED,
     (Status.APPROVED, Action.RESERVE): Status.RESERVED,
     (Status.RESERVED, Action.CHARGE): Status.CHARGED,
@@ -88,7 +94,7 @@ TERMINAL = frozenset(Status) - {before for before, _ in TRANSITIONS}
 
 UNDOING = frozenset({Status.CANCELLING, Status.COMPENSATING})
 
-HUMAN_ACTIONS = (Action.APPROVE, Action.REJECT, Action.CANCEL)
+HUMAN_ACTIONS = (Action.APPROVE, Action.REJECT, Action.CANCEL, Action.EXTEND)
 
 MAIN_ROAD = (
     Status.PLACED,

@@ -37,6 +37,9 @@ _TITLES: dict[str, str] = {
     Action.OPEN_REVIEW: "Put to review",
     Action.APPROVE: "Approved",
     Action.REJECT: "Rejected",
+    Action.EXTEND: "More time to decide",
+    Action.REMIND: "Reminder: most of the time to decide has passed",
+    Action.ESCALATE: "Escalated: nobody decided in time, so leads are asked",
     Action.EXPIRE: "Expired: nobody decided before the deadline",
     Action.CANCEL: "Cancelled",
     Action.RESERVE: "Stock held",
@@ -59,7 +62,7 @@ _TITLES: dict[str, str] = {
 }
 _GOOD = {Action.APPROVE, Action.COMPLETE}
 _BAD = {Action.INVALIDATE, Action.BLOCK, Action.REJECT, Action.EXPIRE, Action.FAIL, "charge_declined", "refund_failed"}
-_SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at"}
+_SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at", "due_before"}
 
 
 def tell(event: Event) -> Entry:

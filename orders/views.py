@@ -7,6 +7,7 @@ fragment that asked (`HX-Target` names it).
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -27,10 +28,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from orders import live, selectors, timeline, wording
 from orders.context import desk_state
-from orders.forms import CancelForm, OrdersFilterForm, ReasonForm
-from orders.models import Decision, Order
+from orders.forms import CancelForm, ExtendForm, OrdersFilterForm, ReasonForm
+from orders.models import Decision, Order, Review
 from orders.money import format_money
-from orders.roles import permission
+from orders.roles import DECIDE_ESCALATED, permission
 from orders.services import actors, reviewing, transitions, undoing
 from orders.states import HUMAN_ACTIONS, MAIN_ROAD, Action, Status, may, on_main_road
 from orders.templatetags.desk import clock, decided
@@ -176,6 +177,27 @@ def cancel(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     return _done(request, found.order, f"{found.order.number} is being cancelled.")
 
 
+@require_POST
+def extend(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    found = _row_or_404(order_id)
+    typed = request.POST.get("reason", "")
+    if not request.user.has_perm(permission(Action.EXTEND)):
+        return _refuse(request, found.order, NOT_PERMITTED, status=403, typed=typed)
+    form = ExtendForm(request.POST)
+    if not form.is_valid():
+        return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="extend")
+    now = timezone.now()
+    due_at = max(now, found.review.due_at if found.review else now) + timedelta(minutes=form.cleaned_data["minutes"])
+    try:
+        reviewing.extend(
+            order_id=order_id, actor=actors.Actor.operator(request.user), at=now, due_at=due_at, reason=typed
+        )
+    except transitions.ActionRefused as refusal:
+        said = _who_was_first(refusal, "extension")
+        return _refuse(request, found.order, said, typed=typed, form="extend")
+    return _done(request, found.order, f"{found.order.number} has more time.")
+
+
 # Catching up: what a page asks for after it may have missed something
 
 
@@ -277,7 +299,8 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "outcome": wording.sentence(detail.order.outcome),
         "is_stopped": status not in MAIN_ROAD,
         "entries": [timeline.tell(event) for event in detail.events],
-        "may": permitted(request.user, status),
+        "may": permitted(request.user, status, detail.review),
+        "extensions": ExtendForm.MINUTES,
         "refusal": refusal,
         "here": "",
         "run_url": _run_url(order_id),
@@ -290,8 +313,8 @@ def _refunded(detail: selectors.OrderDetail) -> str:
     return format_money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
 
 
-def wrong_with(form: ReasonForm | CancelForm) -> str:
-    return " ".join(str(error) for error in form.errors["reason"])
+def wrong_with(form: ReasonForm | CancelForm | ExtendForm) -> str:
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
 def _run_url(order_id: uuid.UUID) -> str:
@@ -301,9 +324,12 @@ def _run_url(order_id: uuid.UUID) -> str:
     return f"{settings.TEMPORAL_UI_URL.rstrip('/')}/namespaces/{settings.TEMPORAL_NAMESPACE}/workflows/order-{order_id}"
 
 
-def permitted(user: Person, status: Status) -> frozenset[Action]:
-    """What this person may do with an order of this status."""
-    return frozenset(action for action in HUMAN_ACTIONS if may(status, action) and _has_perm(user, permission(action)))
+def permitted(user: Person, status: Status, review: Review | None = None) -> frozenset[Action]:
+    """What this person may do with an order of this status, whose latest review this is."""
+    allowed = {action for action in HUMAN_ACTIONS if may(status, action) and _has_perm(user, permission(action))}
+    if review and review.level == Review.Level.LEAD and not _has_perm(user, DECIDE_ESCALATED):
+        allowed -= {Action.APPROVE, Action.REJECT}
+    return frozenset(allowed)
 
 
 def _has_perm(user: Person, name: str) -> bool:

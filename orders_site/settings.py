@@ -149,8 +149,13 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# The API: a thousand lines fit into a third of it. Django itself stops reading at its own, larger limit.
+API_BODY_BYTES = 1_000_000
+
 # The desk
 REVIEW_DEADLINE = env_duration("REVIEW_DEADLINE", "24h")
+REVIEW_ESCALATES = env_bool("REVIEW_ESCALATES", False)
+REVIEW_ESCALATION_DEADLINE = env_duration("REVIEW_ESCALATION_DEADLINE", "4h")
 REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False)
 
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …

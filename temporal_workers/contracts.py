@@ -20,7 +20,7 @@ SHIPPING_WORKFLOW = "shipping"
 TASK_TIMEOUT = timedelta(seconds=5)
 
 STATE_QUERY = "state"
-SIGNALS = ("approve", "reject", "cancel")
+SIGNALS = ("approve", "reject", "cancel", "extend")
 
 
 def order_workflow_id(order_id: UUID) -> str:
@@ -96,6 +96,7 @@ class SettleReview:
 class StandingResult:
     status: Status
     due_at: datetime | None = None  # set while a review is open
+    remind_at: datetime | None = None  # set until its reminder was given
 
 
 @dataclass(frozen=True)

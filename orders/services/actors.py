@@ -23,6 +23,10 @@ class Actor:
             raise NotPermitted("Nobody is signed in.")
         return cls(ActorKind.OPERATOR, user.get_username(), user)
 
+    def has(self, name: str) -> bool:
+        """Whether it is a person, not disabled, with this permission."""
+        return self.user is not None and self.user.is_active and self.user.has_perm(name)
+
 
 SYSTEM = Actor(ActorKind.SYSTEM, "Countersign")
 
@@ -33,7 +37,7 @@ class NotPermitted(Exception):
 
 def authorise(actor: Actor, action: Action) -> None:
     if actor.kind == ActorKind.OPERATOR:
-        allowed = actor.user is not None and actor.user.is_active and actor.user.has_perm(permission(action))
+        allowed = actor.has(permission(action))
     else:
         allowed = actor.kind == ActorKind.CUSTOMER and action == Action.CANCEL
     if not allowed:

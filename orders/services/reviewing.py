@@ -13,6 +13,7 @@ from django.db import transaction
 
 from orders import money, policy
 from orders.models import Decision, Order, Review
+from orders.roles import DECIDE_ESCALATED
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.texts import wrong_with_note
 from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
@@ -33,12 +34,17 @@ class AlreadyDecided(ActionRefused):
 ARRIVED = (Status.DISPATCHED, Status.COMPLETED)
 
 
+REMINDER = 0.8  # of the time there is to decide
+LONGEST_REVIEW = timedelta(days=366)
+
+
 @dataclass(frozen=True)
 class Standing:
-    """Where an order stands; `due_at` is set while a review is open."""
+    """Where an order stands; `due_at` is set while a review is open, `remind_at` until its reminder was given."""
 
     status: Status
     due_at: datetime | None = None
+    remind_at: datetime | None = None
 
 
 def receive_order(*, order_id: uuid.UUID, at: datetime) -> Status:
@@ -64,14 +70,65 @@ def validate_order(*, order_id: uuid.UUID, at: datetime) -> Standing:
 
 
 def settle_review(*, order_id: uuid.UUID, at: datetime) -> Standing:
-    """Say how the review stands, and close it as expired where its deadline has passed with nobody deciding."""
+    """Say how the review stands, and do what is due: remind, escalate to leads, or let the order expire."""
     with transaction.atomic():
         order = lock(order_id)
         review = open_review(order)
         if review and review.due_at <= at:
-            close_review(order, Decision.EXPIRED, actor=SYSTEM, at=at)
-            transition(order, Action.EXPIRE, actor=SYSTEM, at=at, outcome="Nobody decided before the deadline.")
+            if review.at_deadline == Review.AtDeadline.ESCALATE and review.level == Review.Level.OPERATOR:
+                _escalate(order, review, at=at)
+            else:
+                close_review(order, Decision.EXPIRED, actor=SYSTEM, at=at)
+                transition(order, Action.EXPIRE, actor=SYSTEM, at=at, outcome="Nobody decided before the deadline.")
+        elif review and review.remind_at and review.remind_at <= at:
+            order.reviews.filter(pk=review.pk).update(remind_at=None)
+            transition(order, Action.REMIND, actor=SYSTEM, at=at, due_at=review.due_at.isoformat())
         return _standing(order)
+
+
+def _escalate(order: Order, review: Review, *, at: datetime) -> None:
+    due_at = at + settings.REVIEW_ESCALATION_DEADLINE
+    order.reviews.filter(pk=review.pk).update(level=Review.Level.LEAD, due_at=due_at, remind_at=_reminder(at, due_at))
+    transition(order, Action.ESCALATE, actor=SYSTEM, at=at, due_at=due_at.isoformat())
+
+
+def _reminder(at: datetime, due_at: datetime) -> datetime:
+    return at + REMINDER * (due_at - at)
+
+
+def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime, reason: str) -> Order:
+    """Give the review until `due_at`; `reason` is required. The workflow's timer and every countdown follow.
+
+    Raises NotPermitted, AlreadyDecided, and ActionRefused where there is no review, no reason, or the time is not
+    later than the present deadline and now.
+    """
+    authorise(actor, Action.EXTEND)
+    reason = reason.strip()
+    with transaction.atomic():
+        order = lock(order_id)
+        review = open_review(order)
+        if review is None:
+            raise _no_longer_open(order)
+        if not reason:
+            raise ActionRefused("Give a reason: your colleagues will want to know why.")
+        if wrong := wrong_with_note(reason):
+            raise ActionRefused(f"The reason {wrong}.")
+        if not max(at, review.due_at) < due_at <= at + LONGEST_REVIEW:
+            raise ActionRefused(
+                f"The new deadline must be later than the present one, and at most {LONGEST_REVIEW.days} days away."
+            )
+        order.reviews.filter(pk=review.pk).update(due_at=due_at, remind_at=_reminder(at, due_at))
+        transition(
+            order,
+            Action.EXTEND,
+            actor=actor,
+            at=at,
+            due_at=due_at.isoformat(),
+            due_before=review.due_at.isoformat(),
+            note=reason,
+        )
+        tell_engine(order, Action.EXTEND, at=at, actor=actor.name)
+    return order
 
 
 def approve(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") -> Order:
@@ -96,11 +153,11 @@ def _decide(order_id: uuid.UUID, action: Action, decision: Decision, *, actor: A
     note = note.strip()
     with transaction.atomic():
         order = lock(order_id)
-        if not may(order.status_now, action):
-            last = order.reviews.select_related("decided_by").exclude(decision="").order_by("-decided_at").first()
-            if last:
-                raise AlreadyDecided(last, order.status_now)
-            raise ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.")
+        review = open_review(order)
+        if review is None:
+            raise _no_longer_open(order)
+        if review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
+            raise ActionRefused("It was escalated: a lead has to decide.")
         if action == Action.REJECT and not note:
             raise ActionRefused("Give a reason: the customer and your colleagues will want to know why.")
         if wrong := wrong_with_note(note):
@@ -133,7 +190,13 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
         case policy.Ruling.REVIEW:
             due_at = at + (order.decide_within or settings.REVIEW_DEADLINE)
             Review.objects.create(
-                order=order, opened_at=at, due_at=due_at, reasons=reasons, risk_score=verdict.risk_score
+                order=order,
+                opened_at=at,
+                due_at=due_at,
+                remind_at=_reminder(at, due_at),
+                at_deadline=Review.AtDeadline.ESCALATE if settings.REVIEW_ESCALATES else Review.AtDeadline.EXPIRE,
+                reasons=reasons,
+                risk_score=verdict.risk_score,
             )
             transition(
                 order,
@@ -144,6 +207,13 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
                 risk_score=verdict.risk_score,
                 due_at=due_at.isoformat(),
             )
+
+
+def _no_longer_open(order: Order) -> ActionRefused:
+    last = order.reviews.select_related("decided_by").exclude(decision="").order_by("-decided_at").first()
+    if last:
+        return AlreadyDecided(last, order.status_now)
+    return ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.")
 
 
 def _facts(order: Order) -> policy.Facts:
@@ -169,7 +239,7 @@ def _facts(order: Order) -> policy.Facts:
 
 def _standing(order: Order) -> Standing:
     review = open_review(order)
-    return Standing(order.status_now, review.due_at if review else None)
+    return Standing(order.status_now, review.due_at, review.remind_at) if review else Standing(order.status_now)
 
 
 def open_review(order: Order) -> Review | None:

@@ -48,12 +48,13 @@ def transition(
     Raises IllegalTransition where the table has no such step.
     """
     before, after = order.status_now, next_status(order.status_now, action)
+    since = order.status_at if after == before else at
     moved = Order.objects.filter(pk=order.pk, status=before, version=order.version).update(
-        status=after, status_at=at, version=F("version") + 1, outcome=outcome
+        status=after, status_at=since, version=F("version") + 1, outcome=outcome
     )
     if moved != 1:
         raise RuntimeError(f"{order} was changed by somebody without the lock")
-    order.status, order.status_at, order.outcome = after, at, outcome
+    order.status, order.status_at, order.outcome = after, since, outcome
     order.version += 1
     told = {name: value for name, value in details.items() if value not in ("", None)}
     write_event(order, action, actor=actor, at=at, **{"from": before, "to": after}, **told)

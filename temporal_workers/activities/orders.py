@@ -29,13 +29,13 @@ def receive_order(step: OrderStep) -> StepResult:
 @implements(contracts.validate_order)
 def validate_order(step: OrderStep) -> StandingResult:
     standing = reviewing.validate_order(order_id=step.order_id, at=_now())
-    return StandingResult(standing.status, standing.due_at)
+    return StandingResult(standing.status, standing.due_at, standing.remind_at)
 
 
 @implements(contracts.settle_review)
 def settle_review(settle: SettleReview) -> StandingResult:
     standing = reviewing.settle_review(order_id=settle.order_id, at=settle.at)
-    return StandingResult(standing.status, standing.due_at)
+    return StandingResult(standing.status, standing.due_at, standing.remind_at)
 
 
 @implements(contracts.reserve_stock)

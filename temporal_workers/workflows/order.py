@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         SettleReview,
         ShippingInput,
         ShippingResult,
+        StandingResult,
     )
     from temporal_workers.workflows.shipping import ShippingWorkflow
     from temporal_workers.workflows.steps import DATABASE, OUTSIDE, UNTIL_DONE, LeftMainRoad, stay_on_main_road
@@ -53,6 +54,7 @@ class OrderWorkflow:
         self._step = OrderStep(order.order_id)
         self._status = Status.PLACED
         self._due_at: datetime | None = None
+        self._remind_at: datetime | None = None
         self._news = False
         self._compensations: list[Compensation] = []
         self._release = Compensation("release stock", self._release_stock)
@@ -88,6 +90,10 @@ class OrderWorkflow:
     def cancel(self, news: News) -> None:
         self._news = True
 
+    @workflow.signal
+    def extend(self, news: News) -> None:
+        self._news = True
+
     @workflow.query
     def state(self) -> OrderState:
         to_undo = [compensation.name for compensation in reversed(self._compensations)]
@@ -104,20 +110,23 @@ class OrderWorkflow:
 
     async def _validate(self) -> None:
         standing = await workflow.execute_local_activity(contracts.validate_order, self._step, **DATABASE)
-        self._due_at = standing.due_at
-        self._go_on(standing.status)
+        self._note(standing)
 
     async def _await_decision(self) -> None:
-        """Wait for news or the deadline, then ask the row, until it is no longer in review."""
+        """Wait for news, the reminder or the deadline, then ask the row, until it is no longer in review."""
         while self._status == Status.IN_REVIEW:
-            await self._news_or_deadline()
+            await self._news_or_time()
             settle = SettleReview(self._order.order_id, workflow.now())
             standing = await workflow.execute_local_activity(contracts.settle_review, settle, **DATABASE)
-            self._due_at = standing.due_at
-            self._go_on(standing.status)
+            self._note(standing)
 
-    async def _news_or_deadline(self) -> None:
-        left = (self._due_at - workflow.now()).total_seconds() if self._due_at else None
+    def _note(self, standing: StandingResult) -> None:
+        self._due_at, self._remind_at = standing.due_at, standing.remind_at
+        self._go_on(standing.status)
+
+    async def _news_or_time(self) -> None:
+        next_at = min((at for at in (self._due_at, self._remind_at) if at), default=None)
+        left = (next_at - workflow.now()).total_seconds() if next_at else None
         with suppress(TimeoutError):  # The row says whether anybody was faster.
             await workflow.wait_condition(lambda: self._news, timeout=None if left is None else max(left, 0.01))
         self._news = False

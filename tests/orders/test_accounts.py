@@ -26,6 +26,9 @@ KEEPS = {
 }
 
 
+LEADS = {"orders.extend_order", "orders.decide_escalated_order"}
+
+
 def _rights(role: str) -> set[str]:
     return {
         f"{right.content_type.app_label}.{right.codename}" for right in Group.objects.get(name=role).permissions.all()
@@ -45,7 +48,7 @@ def demo(settings: Settings) -> None:
 
 @pytest.mark.parametrize(
     ("role", "rights"),
-    [("viewer", set()), ("operator", DECIDES), ("lead", DECIDES), ("admin", DECIDES | KEEPS)],
+    [("viewer", set()), ("operator", DECIDES), ("lead", DECIDES | LEADS), ("admin", DECIDES | LEADS | KEEPS)],
 )
 def test_each_role_has_exactly_its_rights(role: str, rights: set[str]) -> None:
     call_command("create_roles", stdout=StringIO())

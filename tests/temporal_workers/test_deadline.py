@@ -37,6 +37,7 @@ class Row:
     due_at: datetime
     status: Status = Status.PLACED
     reprieve: timedelta = timedelta(0)
+    remind_at: datetime | None = None
     asked_at: list[datetime] = field(default_factory=list)
 
     @activity.defn(name="receive_order")
@@ -46,16 +47,20 @@ class Row:
     @activity.defn(name="validate_order")
     async def validate(self, step: OrderStep) -> StandingResult:
         self.status = Status.IN_REVIEW
-        return StandingResult(self.status, self.due_at)
+        return StandingResult(self.status, self.due_at, self.remind_at)
 
     @activity.defn(name="settle_review")
     async def settle(self, settle: SettleReview) -> StandingResult:
         self.asked_at.append(settle.at)
         self.due_at += self.reprieve
         self.reprieve = timedelta(0)
+        if self.remind_at and self.remind_at <= settle.at:
+            self.remind_at = None
         if self.status == Status.IN_REVIEW and self.due_at <= settle.at:
             self.status = Status.EXPIRED
-        return StandingResult(self.status, self.due_at if self.status == Status.IN_REVIEW else None)
+        if self.status != Status.IN_REVIEW:
+            return StandingResult(self.status)
+        return StandingResult(self.status, self.due_at, self.remind_at)
 
 
 @pytest.fixture
@@ -132,3 +137,35 @@ async def test_a_rejection_is_seen_at_once(skipping: WorkflowEnvironment) -> Non
 
     assert result.status == Status.REJECTED
     assert row.asked_at[0] < began + DAY
+
+
+async def test_the_row_is_asked_when_a_reminder_is_due(skipping: WorkflowEnvironment) -> None:
+    began = await skipping.get_current_time()
+    row = Row(due_at=began + 10 * DAY, remind_at=began + 8 * DAY)
+    worker, queue = serve(skipping, row)
+
+    async with worker:
+        result = await (await start(skipping, queue)).result()
+
+    assert result.status == Status.EXPIRED
+    assert [(asked - began).days for asked in row.asked_at] == [8, 10]
+
+
+async def test_an_extension_really_moves_the_timer(skipping: WorkflowEnvironment) -> None:
+    began = await skipping.get_current_time()
+    row = Row(due_at=began + DAY)
+    worker, queue = serve(skipping, row)
+
+    async with worker:
+        handle = await start(skipping, queue)
+        with skipping.auto_time_skipping_disabled():
+            while (await handle.query(OrderWorkflow.state)).status != Status.IN_REVIEW:
+                pass
+            row.due_at = began + 5 * DAY
+            await handle.signal(OrderWorkflow.extend, News("dana"))
+            while not row.asked_at:
+                await handle.query(OrderWorkflow.state)
+        result = await handle.result()
+
+    assert result.status == Status.EXPIRED
+    assert [(asked - began).days for asked in row.asked_at] == [0, 5]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
 from orders.models import Order, Payment, Product, Reservation
@@ -95,6 +96,40 @@ def test_an_order_that_nobody_decides_on_expires(place: PlaceOrder) -> None:
     assert review.decided_by is None
     assert review.decided_at is not None
     assert review.decided_at >= review.due_at
+
+
+def test_an_extended_order_does_not_expire_at_its_first_deadline(place: PlaceOrder, lead: User) -> None:
+    order = place(decide_within=timedelta(seconds=3))
+    wait_for_status(order, "in_review")
+    due_at = order.reviews.get().due_at
+
+    reviewing.extend(
+        order_id=order.pk,
+        actor=Actor.operator(lead),
+        at=datetime.now(UTC),
+        due_at=due_at + timedelta(seconds=2),
+        reason="Waiting for the bank",
+    )
+    wait_for_status(order, "expired")
+
+    review = order.reviews.get()
+    assert review.decided_at is not None
+    assert review.decided_at >= due_at + timedelta(seconds=2)
+    assert [type_ for type_ in events_of(order) if type_ != "remind"] == [*TO_REVIEW, "extend", "expire"]
+
+
+class TestEscalation:
+    @pytest.fixture
+    def providers(self, queues: None, settings: Settings) -> None:
+        settings.REVIEW_ESCALATES = True
+        settings.REVIEW_ESCALATION_DEADLINE = timedelta(seconds=1)
+
+    def test_an_escalated_order_expires_at_its_second_deadline(self, place: PlaceOrder) -> None:
+        order = place(decide_within=timedelta(seconds=1))
+
+        wait_for_status(order, "expired")
+
+        assert [type_ for type_ in events_of(order) if type_ != "remind"] == [*TO_REVIEW, "escalate", "expire"]
 
 
 def test_an_order_can_be_cancelled_during_its_review(place: PlaceOrder, as_alice: Actor) -> None:
