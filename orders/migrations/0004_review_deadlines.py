@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0002_triggers'),
+        ('orders', '0003_refunds_within_charge'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
