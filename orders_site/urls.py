@@ -2,8 +2,9 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
+from orders.api.problems import not_found
 from orders.views import records_door
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -11,5 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-out/", LogoutView.as_view(), name="logout"),
     path("admin/login/", records_door),
     path("admin/", admin.site.urls),
+    path("api/v1/", include("orders.api.urls")),
+    re_path(r"^api/", not_found),
     path("", include("orders.urls")),
 ]

@@ -1,0 +1,149 @@
+"""How the API says no: RFC 9457 problem details, which name every bad field."""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import RequestDataTooBig
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from orders.models import Order
+from orders.services.actors import NotPermitted
+from orders.services.clients import KeyReused
+from orders.services.placing import DuplicateReference, InvalidOrder
+from orders.services.transitions import ActionRefused
+
+logger = logging.getLogger(__name__)
+
+View = Callable[..., HttpResponseBase]
+
+# What a service calls a field, where the API calls it otherwise.
+_FIELDS = {"decide_within": "decide_within_seconds", "unit_price": "unit_price_minor"}
+
+
+class Problem(Exception):
+    """An answer that is no success. `errors` says what is wrong with each field."""
+
+    def __init__(self, status: int, detail: str, errors: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors or {}
+
+
+def respond(problem: Problem) -> HttpResponse:
+    told = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "errors": [{"field": name, "message": wrong} for name, wrong in problem.errors.items()],
+    }
+    response = JsonResponse(told, status=problem.status, content_type="application/problem+json")
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def problem_of(error: Exception) -> Problem:
+    """What the caller is told of an error; one that is our own fault is logged and told of in general."""
+    if isinstance(error, Problem):
+        return error
+    if told := _refused_by_service(error) or _refused_by_framework(error):
+        return told
+    if isinstance(error, OperationalError):
+        logger.error("The API cannot reach the database: %s", error)
+        return Problem(503, "The database is away or busy. Try again in a moment.")
+    logger.error("The API failed", exc_info=error)
+    return Problem(500, "Something went wrong here; it has been noted.")
+
+
+def _refused_by_service(error: Exception) -> Problem | None:
+    match error:
+        case InvalidOrder():
+            return Problem(422, "The order was not placed.", {_field(name): e for name, e in error.errors.items()})
+        case DuplicateReference():
+            return Problem(409, f"{error}.", {"reference": "has been sent before"})
+        case KeyReused():
+            return Problem(409, str(error), {"Idempotency-Key": "has been used with another body"})
+        case ActionRefused():
+            return Problem(409, str(error))
+        case NotPermitted():
+            return Problem(403, str(error))
+        case Order.DoesNotExist():
+            return Problem(404, "There is no such order.", {"order_id": "is not that of an order"})
+    return None
+
+
+def _refused_by_framework(error: Exception) -> Problem | None:
+    match error:
+        case ValidationError():
+            return Problem(422, "Some fields are not as they should be.", dict(map(_wrong, error.errors)))
+        case RequestDataTooBig():
+            return too_large()
+        case AuthenticationError():
+            return Problem(401, "Send a token that is valid: Authorization: Bearer TOKEN.")
+        case HttpError(__cause__=Problem() as cause):
+            return cause
+        case HttpError():
+            return Problem(error.status_code, str(error))
+    return None
+
+
+def too_large() -> Problem:
+    return Problem(413, "The body is larger than 1 MB.", {"body": "is larger than 1 MB"})
+
+
+def _field(name: str) -> str:
+    stem, dot, last = name.rpartition(".")
+    return f"{stem}{dot}{_FIELDS.get(last, last)}"
+
+
+def _wrong(error: Mapping[str, Any]) -> tuple[str, str]:
+    """A finding of pydantic's as the field, in the words of our services, and what is wrong with it."""
+    where, *path = error["loc"]
+    if where == "body":
+        path = path[1:]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    said = {"missing": "is missing", "extra_forbidden": "is not a field that is known"}.get(error["type"])
+    return field.encode("utf-8", "replace").decode() or where, said or error["msg"]
+
+
+def handle_in(api: NinjaAPI) -> None:
+    """Let every error of the API, its framework's own included, be told as a problem."""
+
+    def tell(_: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
+        return respond(problem_of(error if isinstance(error, Exception) else error()))
+
+    for kind in (Exception, HttpError, ValidationError):
+        api.add_exception_handler(kind, tell)
+
+
+def outside_the_desk(view: View) -> View:
+    """No sign-in, no form token, and no answer that is not JSON."""
+
+    @csrf_exempt
+    @login_not_required
+    @functools.wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = response.headers["Allow"]
+            response = respond(Problem(405, f"Here only {allowed} is possible."))
+            response.headers["Allow"] = allowed
+        return response
+
+    return answer
+
+
+@outside_the_desk
+def not_found(request: HttpRequest) -> HttpResponse:
+    return respond(Problem(404, "There is nothing at this address; see /api/v1/openapi.json."))

@@ -1,0 +1,84 @@
+"""Programs that call the API: their tokens, and orders that they place exactly once."""
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.db.models import Q
+
+from orders.models import ActorKind, ApiClient, ApiScope, IdempotencyKey, Order
+from orders.services.actors import Actor
+from orders.services.placing import NewOrder, place_order
+
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class CannotCreate(Exception):
+    """The client lacks something, or its name is taken."""
+
+
+class KeyReused(Exception):
+    """The key has placed another order. `order` is the one."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(f"The key has been used for another request: it placed {order.number}.")
+        self.order = order
+
+
+def create_client(*, name: str, scopes: Collection[ApiScope], user: User | None, at: datetime) -> str:
+    """Let a program in; answers its token, which is kept nowhere.
+
+    Raises CannotCreate.
+    """
+    if not scopes:
+        raise CannotCreate("A client without a scope could do nothing.")
+    if ApiScope.DECIDE in scopes and user is None:
+        raise CannotCreate("A client that decides does so as a user: name one.")
+    token = secrets.token_urlsafe(32)
+    _, created = ApiClient.objects.get_or_create(
+        name=name,
+        defaults={"token_hash": _hash(token), "scopes": sorted(scopes), "user": user, "created_at": at},
+    )
+    if not created:
+        raise CannotCreate(f"There is a client called {name} already.")
+    return token
+
+
+def revoke(*, client_id: int, at: datetime) -> None:
+    """Let the token count no longer; a second time changes nothing."""
+    ApiClient.objects.filter(pk=client_id, revoked_at=None).update(revoked_at=at)
+
+
+def client_with_token(*, token: str, at: datetime) -> ApiClient | None:
+    """Whose token it is, where it counts; its use is noted, once a minute at most."""
+    client = ApiClient.objects.select_related("user").filter(token_hash=_hash(token), revoked_at=None).first()
+    if client:
+        not_lately = Q(last_used_at=None) | Q(last_used_at__lt=at - USE_NOTED_EVERY)
+        ApiClient.objects.filter(not_lately, pk=client.pk).update(last_used_at=at)
+    return client
+
+
+def place_once(*, client: ApiClient, key: str, body_hash: str, new: NewOrder, at: datetime) -> tuple[Order, bool]:
+    """Place the order that the client calls `key`, or find the one it placed before; says whether it is new.
+
+    Raises KeyReused where the key stands for another body, and what `place_order` raises.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:  # two requests with one key take turns
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"place:{client.pk}:{key}"])
+        before = IdempotencyKey.objects.select_related("order").filter(client=client, key=key).first()
+        if before and before.body_hash != body_hash:
+            raise KeyReused(before.order)
+        if before:
+            return before.order, False
+        order = place_order(new=new, actor=Actor(ActorKind.SYSTEM, client.name), at=at)
+        IdempotencyKey.objects.create(client=client, key=key, body_hash=body_hash, order=order, created_at=at)
+    return order, True
+
+
+def _hash(token: str) -> str:
+    """A token is 256 random bits: nothing slower than SHA-256 is needed to keep it from being guessed."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
