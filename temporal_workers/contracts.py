@@ -15,6 +15,7 @@ from orders.states import Status
 
 ORDER_WORKFLOW = "order"
 SHIPPING_WORKFLOW = "shipping"
+REFUND_WORKFLOW = "refund"
 
 # How long Temporal waits for a worker that took a workflow task and was killed: so long its order stands still.
 TASK_TIMEOUT = timedelta(seconds=5)
@@ -29,6 +30,10 @@ def order_workflow_id(order_id: UUID) -> str:
 
 def shipping_workflow_id(order_id: UUID) -> str:
     return f"shipping-{order_id}"
+
+
+def refund_workflow_id(order_id: UUID, number: int) -> str:
+    return f"refund-{order_id}-{number}"
 
 
 # Workflows
@@ -53,6 +58,20 @@ class ShippingInput:
 @dataclass(frozen=True)
 class ShippingResult:
     status: Status
+
+
+@dataclass(frozen=True)
+class RefundInput:
+    order_id: UUID
+    number: int  # which refund of the order, from 1
+
+
+@dataclass(frozen=True)
+class RefundOutcome:
+    """The order's status, and the provider's reference; empty where it knows no charge to refund."""
+
+    status: Status
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,19 @@ class RecordCharge:
 class RecordRefund:
     order_id: UUID
     reference: str  # empty: there had been no charge
+
+
+@dataclass(frozen=True)
+class FindRefund:
+    order_id: UUID
+    number: int
+
+
+@dataclass(frozen=True)
+class SettleRefund:
+    order_id: UUID
+    number: int
+    reference: str  # empty: the provider knows no charge to refund
 
 
 @dataclass(frozen=True)
@@ -301,4 +333,14 @@ def recall_package(step: OrderStep) -> StepResult:
 
 @activity.defn
 def finish_undo(step: OrderStep) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def find_refund(find: FindRefund) -> MoneyResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def settle_refund(settle: SettleRefund) -> StepResult:
     raise NotImplementedError

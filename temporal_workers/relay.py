@@ -21,7 +21,16 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from orders.models import Outbox
 from orders.services import relaying
 from temporal_workers.client import CALL_TIMEOUT, is_away
-from temporal_workers.contracts import ORDER_WORKFLOW, TASK_TIMEOUT, News, OrderInput, order_workflow_id
+from temporal_workers.contracts import (
+    ORDER_WORKFLOW,
+    REFUND_WORKFLOW,
+    TASK_TIMEOUT,
+    News,
+    OrderInput,
+    RefundInput,
+    order_workflow_id,
+    refund_workflow_id,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -103,26 +112,19 @@ class Relay:
     async def _deliver_one(self, message: Outbox) -> str:
         """Deliver one message; answer with what Temporal has against it, if anything.
 
-        A signal starts the workflow too, should Temporal have lost it. One that has ended needs no news.
+        A signal starts the workflow too, should Temporal have lost it. One that has ended needs no news. A refund
+        has a workflow of its own.
 
         Raises TemporalAway.
         """
-        signal: dict[str, Any] = (
-            {}
-            if message.message == "start"
-            else {"start_signal": message.message, "start_signal_args": [_news(message)]}
-        )
         try:
             async with asyncio.timeout(5):
                 await self._client.start_workflow(
-                    ORDER_WORKFLOW,
-                    OrderInput(message.order_id, settings.TEMPORAL_SHIPPING_QUEUE),
-                    id=order_workflow_id(message.order_id),
+                    **_workflow(message),
                     task_queue=settings.TEMPORAL_ORDERS_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     task_timeout=TASK_TIMEOUT,
                     rpc_timeout=CALL_TIMEOUT,
-                    **signal,
                 )
         except WorkflowAlreadyStartedError:
             pass
@@ -133,6 +135,25 @@ class Relay:
             return f"{type(error).__name__}: {error}"
         logger.info("Told Temporal: %s order %s", message.message, message.order_id)
         return ""
+
+
+def _workflow(message: Outbox) -> dict[str, Any]:
+    """Which workflow to start, with which input, and the signal for one that runs already."""
+    if message.message == "refund":
+        number = int(message.payload["number"])
+        return {
+            "workflow": REFUND_WORKFLOW,
+            "arg": RefundInput(message.order_id, number),
+            "id": refund_workflow_id(message.order_id, number),
+        }
+    start = {
+        "workflow": ORDER_WORKFLOW,
+        "arg": OrderInput(message.order_id, settings.TEMPORAL_SHIPPING_QUEUE),
+        "id": order_workflow_id(message.order_id),
+    }
+    if message.message == "start":
+        return start
+    return start | {"start_signal": message.message, "start_signal_args": [_news(message)]}
 
 
 def _news(message: Outbox) -> News:

@@ -24,6 +24,7 @@ from temporal_workers.heartbeat import Heartbeat
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
 from temporal_workers.relay import Relay
 from temporal_workers.workflows.order import OrderWorkflow
+from temporal_workers.workflows.refund import RefundWorkflow
 from temporal_workers.workflows.shipping import ShippingWorkflow
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def make_worker(client: Client, role: str, *, ledger: Ledger, threads: ThreadPoo
 
 
 def _orders(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
-    return [OrderWorkflow], implementations(order_steps, PaymentCalls(SimulatedBank(ledger, _temper())))
+    return [OrderWorkflow, RefundWorkflow], implementations(order_steps, PaymentCalls(SimulatedBank(ledger, _temper())))
 
 
 def _shipping(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:

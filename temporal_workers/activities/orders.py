@@ -2,15 +2,17 @@
 
 from datetime import UTC, datetime
 
-from orders.services import fulfilling, reviewing, undoing
+from orders.services import fulfilling, refunding, reviewing, undoing
 from temporal_workers import contracts
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import (
     FailOrder,
+    FindRefund,
     MoneyResult,
     OrderStep,
     RecordCharge,
     RecordRefund,
+    SettleRefund,
     SettleReview,
     StandingResult,
     StepResult,
@@ -90,6 +92,18 @@ def recall_package(step: OrderStep) -> StepResult:
 @implements(contracts.finish_undo)
 def finish_undo(step: OrderStep) -> StepResult:
     return StepResult(undoing.finish_undo(order_id=step.order_id, at=_now()))
+
+
+@implements(contracts.find_refund)
+def find_refund(find: FindRefund) -> MoneyResult:
+    return _money(refunding.find_refund(order_id=find.order_id, number=find.number))
+
+
+@implements(contracts.settle_refund)
+def settle_refund(settle: SettleRefund) -> StepResult:
+    return StepResult(
+        refunding.settle_refund(order_id=settle.order_id, number=settle.number, reference=settle.reference, at=_now())
+    )
 
 
 def _money(move: fulfilling.MoneyMove) -> MoneyResult:
