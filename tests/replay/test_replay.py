@@ -18,7 +18,7 @@ from temporal_workers.workflows.shipping import ShippingWorkflow
 from tests.replay.changed_workflow import ChangedOrderWorkflow
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
-ENDS = ["cancelled_during_charge", "completed", "declined", "expired", "rejected", "shipping"]
+ENDS = ["cancelled_during_charge", "completed", "declined", "escalated", "expired", "extended", "rejected", "shipping"]
 
 
 def history(path: Path) -> WorkflowHistory:
