@@ -40,14 +40,6 @@ REFUND_LIMITS: dict[Role, Decimal | None] = {
 }
 
 
-# How much of an order each role may refund in all, as an amount in the order's currency; None: all of it.
-REFUND_LIMITS: dict[Role, Decimal | None] = {
-    Role.OPERATOR: Decimal(100),
-    Role.LEAD: Decimal(1_000),
-    Role.ADMIN: None,
-}
-
-
 def permission(action: Action) -> str:
     """Name the permission that guards `action`, as Django's `has_perm` takes it."""
     return f"orders.{action}_order"
