@@ -1,7 +1,11 @@
 """What people type, checked before a service sees it."""
 
-from django import forms
+from decimal import Decimal
 
+from django import forms
+from django.http import QueryDict
+
+from orders import money
 from orders.states import Status
 from orders.wording import STATUS_WORDS
 
@@ -45,6 +49,42 @@ class ExtendForm(forms.Form):
             "max_length": "Keep the reason under 2,000 characters.",
         },
     )
+
+
+class RefundForm(forms.Form):
+    """How much goes back, and why; `amount_minor` is the amount in minor units of the order's currency."""
+
+    amount = forms.DecimalField(
+        max_digits=15,
+        error_messages={
+            "required": "Enter an amount.",
+            "invalid": "Enter the amount as a number, such as 12.50.",
+            "max_digits": "The amount is too long.",
+            "max_decimal_places": "The amount is too long.",
+            "max_whole_digits": "The amount is too long.",
+        },
+    )
+    reason = forms.CharField(
+        max_length=2_000,
+        error_messages={
+            "required": "Give a reason: the customer and your colleagues will want to know why.",
+            "max_length": "Keep the reason under 2,000 characters.",
+        },
+    )
+    number = forms.IntegerField(min_value=1, required=False)
+
+    def __init__(self, data: QueryDict, *, currency: str) -> None:
+        super().__init__(data)
+        self._currency = currency
+        self.amount_minor = 0
+
+    def clean_amount(self) -> Decimal:
+        amount: Decimal = self.cleaned_data["amount"]
+        try:
+            self.amount_minor = money.to_minor(amount, self._currency)
+        except ValueError:
+            raise forms.ValidationError(f"{amount} has more decimals than {self._currency} has.") from None
+        return amount
 
 
 class OrdersFilterForm(forms.Form):

@@ -10,6 +10,7 @@ urlpatterns = [
     path("orders/<uuid:order_id>/", views.order, name="order"),
     path("orders/<uuid:order_id>/approve/", views.approve, name="approve"),
     path("orders/<uuid:order_id>/reject/", views.reject, name="reject"),
+    path("orders/<uuid:order_id>/refund/", views.refund, name="refund"),
     path("orders/<uuid:order_id>/extend/", views.extend, name="extend"),
     path("orders/<uuid:order_id>/cancel/", views.cancel, name="cancel"),
     path("live/", live.stream, name="live"),

@@ -8,12 +8,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -28,11 +29,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from orders import live, selectors, timeline, wording
 from orders.context import desk_state
-from orders.forms import CancelForm, ExtendForm, OrdersFilterForm, ReasonForm
+from orders.forms import CancelForm, ExtendForm, OrdersFilterForm, ReasonForm, RefundForm
 from orders.models import Decision, Order, Review
-from orders.money import format_money
+from orders.money import format_money, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
-from orders.services import actors, reviewing, transitions, undoing
+from orders.services import actors, refunding, reviewing, transitions, undoing
 from orders.states import HUMAN_ACTIONS, MAIN_ROAD, Action, Status, may, on_main_road
 from orders.templatetags.desk import clock, decided
 
@@ -198,6 +199,34 @@ def extend(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     return _done(request, found.order, f"{found.order.number} has more time.")
 
 
+@require_POST
+def refund(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    found = _row_or_404(order_id)
+    typed, amount = request.POST.get("reason", ""), request.POST.get("amount", "")
+    refuse = partial(_refuse, request, found.order, typed=typed, amount=amount, form="refund")
+    actor = actors.Actor.operator(request.user)
+    if actor.user is None or not refunding.may_refund(actor.user):
+        return _refuse(request, found.order, NOT_PERMITTED, status=403)
+    form = RefundForm(request.POST, currency=found.order.currency)
+    if not form.is_valid():
+        said = " ".join(str(error) for errors in form.errors.values() for error in errors)
+        return refuse(said, status=422)
+    try:
+        payment = refunding.refund(
+            order_id=order_id,
+            amount_minor=form.amount_minor,
+            reason=typed,
+            actor=actor,
+            at=timezone.now(),
+            number=form.cleaned_data["number"],
+        )
+    except refunding.AmountRefused as refusal:
+        return refuse(str(refusal), status=422)
+    except transitions.ActionRefused as refusal:
+        return refuse(str(refusal))
+    return _done(request, found.order, f"{format_money(payment.amount_minor, payment.currency)} is being refunded.")
+
+
 # Catching up: what a page asks for after it may have missed something
 
 
@@ -252,6 +281,17 @@ class Refusal:
     message: str
     typed: str = ""
     form: str = ""
+    amount: str = ""
+
+
+@dataclass(frozen=True)
+class RefundAsk:
+    """What the refund form says and suggests: what is left, and how much of it this person may give back."""
+
+    number: int
+    left_minor: int
+    most_minor: int
+    suggested: str
 
 
 def may_decide(user: Person) -> bool:
@@ -301,10 +341,19 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status, detail.review),
         "extensions": ExtendForm.MINUTES,
+        "refund": _refund_ask(request.user, detail),
         "refusal": refusal,
         "here": "",
         "run_url": _run_url(order_id),
     }
+
+
+def _refund_ask(user: Person, detail: selectors.OrderDetail) -> RefundAsk | None:
+    left = refunding.refundable(detail.order, detail.payments)
+    if left is None or left.left_minor == 0 or not isinstance(user, User) or not refunding.may_refund(user):
+        return None
+    most = refunding.most_refundable(user, left, detail.order.currency)
+    return RefundAsk(left.number, left.left_minor, most, str(to_amount(most, detail.order.currency)))
 
 
 def _refunded(detail: selectors.OrderDetail) -> str:
@@ -347,9 +396,16 @@ def _done(request: HttpRequest, order: Order, said: str) -> HttpResponse:
 
 
 def _refuse(
-    request: HttpRequest, order: Order, message: str, *, status: int = 409, typed: str = "", form: str = ""
+    request: HttpRequest,
+    order: Order,
+    message: str,
+    *,
+    status: int = 409,
+    typed: str = "",
+    form: str = "",
+    amount: str = "",
 ) -> HttpResponse:
-    refusal = Refusal(message, typed, form)
+    refusal = Refusal(message, typed, form, amount)
     if request.headers.get("HX-Request"):
         return _fragment(request, order.pk, refusal=refusal, status=status)
     if status == 403:
