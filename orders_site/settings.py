@@ -178,13 +178,25 @@ SIMULATOR_DECLINE_RATE = env_float("SIMULATOR_DECLINE_RATE", 0.0)
 SIMULATOR_ERROR_RATE = env_float("SIMULATOR_ERROR_RATE", 0.0)
 SIMULATOR_LOST_ANSWER_RATE = env_float("SIMULATOR_LOST_ANSWER_RATE", 0.0)
 
+LOG_FORMAT = env_str("LOG_FORMAT", "line")
+if LOG_FORMAT not in ("line", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT must be line or json, not {LOG_FORMAT!r}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{", "datefmt": "%H:%M:%S"},
+        "line": {
+            "()": "orders_site.logs.LineFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+            "datefmt": "%H:%M:%S",
+        },
+        "json": {"()": "orders_site.logs.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
-    "loggers": {"django.server": {"level": "WARNING"}},
+    "loggers": {
+        "django.server": {"level": "WARNING"},
+        "temporalio.activity": {"level": "ERROR"},  # failed attempts are told by temporal_workers.attempts
+    },
 }

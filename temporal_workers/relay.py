@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db.models import prefetch_related_objects
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -100,6 +101,7 @@ class Relay:
                 return
 
     def _deliver(self, messages: Sequence[Outbox]) -> list[str]:
+        prefetch_related_objects(messages, "order")
         delivery = asyncio.run_coroutine_threadsafe(self._deliver_all(messages), self._loop)
         try:
             return delivery.result(timeout=30)
@@ -118,9 +120,10 @@ class Relay:
         Raises TemporalAway.
         """
         try:
+            workflow = _workflow(message)
             async with asyncio.timeout(5):
                 await self._client.start_workflow(
-                    **_workflow(message),
+                    **workflow,
                     task_queue=settings.TEMPORAL_ORDERS_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     task_timeout=TASK_TIMEOUT,
@@ -131,9 +134,12 @@ class Relay:
         except Exception as error:
             if is_away(error):
                 raise TemporalAway(str(error) or type(error).__name__) from error
-            logger.exception("Temporal refuses %s for order %s", message.message, message.order_id)
+            logger.exception(
+                "Temporal refuses %s for %s", message.message, message.order, extra={"order": message.order.number}
+            )
             return f"{type(error).__name__}: {error}"
-        logger.info("Told Temporal: %s order %s", message.message, message.order_id)
+        names = {"order": message.order.number, "workflow": workflow["id"]}
+        logger.info("Told Temporal: %s %s", message.message, message.order, extra=names)
         return ""
 
 

@@ -19,6 +19,7 @@ from temporal_workers.activities import orders as order_steps
 from temporal_workers.activities import shipping as shipping_steps
 from temporal_workers.activities.database import is_activity
 from temporal_workers.activities.outside import CarrierCalls, PaymentCalls
+from temporal_workers.attempts import AttemptLog
 from temporal_workers.client import connect
 from temporal_workers.heartbeat import Heartbeat
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
@@ -46,6 +47,7 @@ def make_worker(client: Client, role: str, *, ledger: Ledger, threads: ThreadPoo
         workflows=workflows,
         activities=activities,
         activity_executor=threads,
+        interceptors=[AttemptLog()],
         max_concurrent_local_activities=settings.WORKER_DATABASE_THREADS,
         max_concurrent_activities=settings.WORKER_PROVIDER_CALLS,
         max_concurrent_workflow_tasks=settings.WORKER_WORKFLOW_TASKS,

@@ -4,16 +4,20 @@ to the engine. Triggers on events and outbox send the NOTIFY, so that none can b
 The row decides every race. Callers open the transaction, and pass in who does it and when.
 """
 
+import logging
 import uuid
 from datetime import datetime
+from functools import partial
 
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db.models import F
 from psycopg.errors import LockNotAvailable
 
-from orders.models import Event, Order, Outbox
+from orders.models import ActorKind, Event, Order, Outbox
 from orders.services.actors import SYSTEM, Actor
 from orders.states import Action, Status, next_status
+
+logger = logging.getLogger(__name__)
 
 
 class ActionRefused(Exception):
@@ -76,6 +80,18 @@ def write_event(order: Order, type_: str, *, actor: Actor, at: datetime, **paylo
         actor=actor.name,
         payload=payload,
         at=at,
+    )
+    transaction.on_commit(partial(_log_event, order.number, type_, actor, dict(payload)), robust=True)
+
+
+def _log_event(number: str, type_: str, actor: Actor, payload: dict[str, object]) -> None:
+    """One line for what has happened. What people wrote, and who the customer is, stays out of it."""
+    who = actor.kind.value if actor.kind == ActorKind.CUSTOMER else actor.name
+    change = f": {payload['from']} -> {payload['to']}" if "to" in payload else ""
+    # An import places hundreds of thousands; each is told of when the engine takes it up.
+    level = logging.DEBUG if type_ == "place" else logging.INFO
+    logger.log(
+        level, "%s %s%s, by %s", number, type_, change, who, extra={"order": number, "step": type_, "actor": who}
     )
 
 
