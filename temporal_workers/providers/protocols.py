@@ -3,6 +3,7 @@
 Every call carries an idempotency key: the same key again is the same effect and the same answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,17 @@ class ProviderUnavailable(Exception):
 class ChargeAnswer:
     reference: str
     declined: str = ""  # why; a decline is final
+
+
+@dataclass(frozen=True)
+class BankEntry:
+    """A line of the provider's own ledger."""
+
+    key: str
+    kind: str  # charge or refund
+    amount_minor: int
+    currency: str
+    declined: str = ""  # why no money moved
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,13 @@ class PaymentProvider(Protocol):
         """Give back what the charge with the key `of_charge` took; answer the refund's reference.
 
         An empty answer says that there is no such charge, and that there will be none under that key.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+    async def entries(self) -> Sequence[BankEntry]:
+        """All that the provider has done or declined to do, by its own ledger.
 
         Raises ProviderUnavailable.
         """

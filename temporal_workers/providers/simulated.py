@@ -5,7 +5,7 @@ one would: a schema `simulator` that only this module touches. Speed and faults 
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from temporal_workers.providers.protocols import Booking, ChargeAnswer, ProviderUnavailable
+from temporal_workers.providers.protocols import BankEntry, Booking, ChargeAnswer, ProviderUnavailable
 
 _LEDGERS = """
 SELECT pg_advisory_xact_lock(7233);  -- two processes may both be the first
@@ -127,6 +127,13 @@ class SimulatedBank:
             await self._enter(connection, key, "refund", of_charge, amount_minor, currency, "re", "")
             reference, _ = await self._entry(connection, key)
         return reference
+
+    async def entries(self) -> Sequence[BankEntry]:
+        async with self._ledger.connection() as connection:
+            found = await connection.execute(
+                "SELECT key, kind, amount_minor, currency, declined FROM simulator.bank ORDER BY at, key"
+            )
+            return [BankEntry(*row) for row in await found.fetchall()]
 
     @staticmethod
     async def _enter(
