@@ -18,6 +18,7 @@ KEEPS = (
     "auth.change_user",
     "orders.add_product",
     "orders.change_product",
+    "orders.change_apiclient",
 )
 
 DEMO_CAST = {

@@ -14,12 +14,15 @@ from django.contrib.auth.models import Group, User
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.functional import cached_property
 
 from orders import selectors
 from orders.models import (
+    ApiClient,
     Event,
     Heartbeat,
+    IdempotencyKey,
     Order,
     OrderLine,
     Outbox,
@@ -30,7 +33,7 @@ from orders.models import (
     Shipment,
 )
 from orders.money import format_money
-from orders.services import stocking
+from orders.services import clients, stocking
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Model]
@@ -235,6 +238,30 @@ class HeartbeatAdmin(ReadOnly, ModelAdmin):
     show_full_result_count = False
     list_display = ("worker", "queues", "started_at", "seen_at", "temporal_seen_at")
     ordering = ("worker",)
+
+
+@admin.register(ApiClient)
+class ApiClientAdmin(ReadOnly, ModelAdmin):
+    """Who may call the API. `create_api_client` lets one in; here it is shut out."""
+
+    show_full_result_count = False
+    list_select_related = ("user",)
+    fields = list_display = ("name", "scopes", "user", "created_at", "last_used_at", "revoked_at")
+    actions = ("revoke",)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("orders.change_apiclient")
+
+    @admin.action(description="Revoke the tokens of the selected clients", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiClient]) -> None:
+        for client in chosen:
+            clients.revoke(client_id=client.pk, at=timezone.now())
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(Records):
+    list_display = ("client", "key", "order", "created_at")
+    list_select_related = ("client", "order")
 
 
 class ProductForm(ProductModelForm):

@@ -14,8 +14,9 @@ from django.conf import settings
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import QuerySet
 
+from orders import wording
 from orders.models import Event, Heartbeat, Order, OrderLine, Outbox, Payment, Review, Shipment
-from orders.states import Status
+from orders.states import TERMINAL, Status
 
 PAGE = 50
 COUNT_UP_TO = 1_000
@@ -239,6 +240,38 @@ def order_detail(order_id: uuid.UUID) -> OrderDetail:
         shipment=Shipment.objects.filter(order=order).first(),
         events=events,
         earlier_events=events[-1].sequence - 1 if events else 0,
+    )
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """Where an order stands at this moment, from our own rows. What Temporal knows besides belongs here too."""
+
+    order_id: uuid.UUID
+    number: str
+    status: Status
+    step: str  # in words
+    since: datetime
+    deadline: datetime | None  # of the open review
+    outcome: str  # why it ended; empty before
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in TERMINAL
+
+
+def live_state(order_id: uuid.UUID) -> LiveState:
+    """Raises Order.DoesNotExist."""
+    found = row(order_id)
+    order = found.order
+    return LiveState(
+        order_id=order.pk,
+        number=order.number,
+        status=order.status_now,
+        step=wording.STATUS_WORDS[order.status_now],
+        since=order.status_at,
+        deadline=found.review.due_at if found.review and found.is_open else None,
+        outcome=order.outcome,
     )
 
 

@@ -6,26 +6,53 @@ One that is to come (a change of address, a refund) is a schema for its body and
 import hashlib
 import json
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from ninja import Header, NinjaAPI, Status
+from ninja.openapi.schema import OpenAPISchema
 from pydantic import Field
 
 from orders import selectors
-from orders.api import problems
-from orders.api.reading import StrictJson, Token, caller
-from orders.api.schemas import OrderIn, OrderOut, ProblemOut
+from orders.api import problems, waiting
+from orders.api.problems import PROBLEM_TYPE, Problem
+from orders.api.reading import StrictJson, Token, caller, decider
+from orders.api.schemas import (
+    LiveOut,
+    NoteIn,
+    OptionalReasonIn,
+    OrderIn,
+    OrderOut,
+    OrdersOut,
+    OrderSummary,
+    ProblemOut,
+    ReasonIn,
+)
 from orders.models import ApiScope
-from orders.services import clients
+from orders.services import clients, reviewing, undoing
 from orders.services.placing import Address, NewLine, NewOrder
+from orders.states import Status as States
 
 READ, PLACE, DECIDE = (Token(scope) for scope in (ApiScope.READ, ApiScope.PLACE, ApiScope.DECIDE))
 REFUSALS: dict[Any, Any] = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 422), ProblemOut)
 
-api = NinjaAPI(title="Countersign", version="1", docs_url=None, urls_namespace="api", parser=StrictJson())
+
+class Api(NinjaAPI):
+    def get_openapi_schema(self, **_: Any) -> OpenAPISchema:
+        """As the framework makes it, with refusals under their own type of content."""
+        schema = super().get_openapi_schema(path_prefix="/api/v1/")
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                for status, response in operation["responses"].items():
+                    if int(status) >= HTTPStatus.BAD_REQUEST and "content" in response:
+                        response["content"] = {PROBLEM_TYPE: response["content"].pop("application/json")}
+        return schema
+
+
+api = Api(title="Countersign", version="1", docs_url=None, urls_namespace="api", parser=StrictJson())
 problems.handle_in(api)
 
 
@@ -59,6 +86,54 @@ def order(request: HttpRequest, order_id: UUID) -> OrderOut:
     return _order(order_id)
 
 
+@api.get("/orders", auth=READ, response={200: OrdersOut, **REFUSALS}, summary="List orders, newest first")
+def orders(request: HttpRequest, status: States | None = None, search: str = "", cursor: str = "") -> OrdersOut:
+    """Fifty at a time. `search` takes beginnings of words in the number, reference, customer's name or e-mail."""
+    try:
+        place = selectors.Cursor.parse(cursor, key=selectors.ORDER_KEY) if cursor else None
+    except selectors.BadCursor:
+        raise Problem(422, "Some fields are not as they should be.", {"cursor": "is not one that we gave"}) from None
+    page = selectors.orders_page(status=status, search=search, older_than=place)
+    return OrdersOut(
+        orders=[OrderSummary.model_validate(order) for order in page.orders],
+        next=str(page.older) if page.older else None,
+    )
+
+
+@api.post("/orders/{order_id}/approve", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Approve an order")
+def approve(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> selectors.LiveState:
+    note = said.note if said else ""
+    reviewing.approve(order_id=order_id, actor=decider(request), at=timezone.now(), note=note)
+    return selectors.live_state(order_id)
+
+
+@api.post("/orders/{order_id}/reject", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Reject an order")
+def reject(request: HttpRequest, order_id: UUID, said: ReasonIn) -> selectors.LiveState:
+    reviewing.reject(order_id=order_id, actor=decider(request), at=timezone.now(), reason=said.reason)
+    return selectors.live_state(order_id)
+
+
+@api.post("/orders/{order_id}/cancel", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Cancel an order")
+def cancel(request: HttpRequest, order_id: UUID, said: OptionalReasonIn | None = None) -> selectors.LiveState:
+    reason = said.reason if said else ""
+    undoing.cancel(order_id=order_id, actor=decider(request), at=timezone.now(), reason=reason)
+    return selectors.live_state(order_id)
+
+
+@api.get("/orders/{order_id}/live", auth=READ, response={200: LiveOut, **REFUSALS}, summary="See where an order stands")
+def live(request: HttpRequest, order_id: UUID) -> selectors.LiveState:
+    return selectors.live_state(order_id)
+
+
+@api.get("/orders/{order_id}/wait", auth=READ, response={200: LiveOut, **REFUSALS}, summary="Wait until it has ended")
+def wait(
+    request: HttpRequest, order_id: UUID, seconds: Annotated[int, Field(ge=1, le=25)] = 25
+) -> StreamingHttpResponse:
+    """Answers as soon as the order has ended; else, after `seconds`, where it stands then."""
+    selectors.live_state(order_id)
+    return waiting.answer_at_the_end(order_id, seconds=seconds)
+
+
 def _order(order_id: UUID) -> OrderOut:
     detail = selectors.order_detail(order_id)
-    return OrderOut.of(detail.order, list(detail.lines))
+    return OrderOut.of(detail.order, detail.lines)

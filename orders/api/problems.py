@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponseBase]
 
+PROBLEM_TYPE = "application/problem+json"
+
 # What a service calls a field, where the API calls it otherwise.
 _FIELDS = {"decide_within": "decide_within_seconds", "unit_price": "unit_price_minor"}
 
@@ -47,7 +49,7 @@ def respond(problem: Problem) -> HttpResponse:
         "detail": problem.detail,
         "errors": [{"field": name, "message": wrong} for name, wrong in problem.errors.items()],
     }
-    response = JsonResponse(told, status=problem.status, content_type="application/problem+json")
+    response = JsonResponse(told, status=problem.status, content_type=PROBLEM_TYPE)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

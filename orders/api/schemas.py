@@ -1,13 +1,16 @@
 """What goes in and comes out. Money in minor units (cents) beside its currency; instants in UTC."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from orders.models import Order, OrderLine
+from orders.services.texts import wrong_with_note
 
 WholeNumber = Annotated[int, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
@@ -22,6 +25,7 @@ EXAMPLE: dict[str, Any] = {
 }
 EXAMPLE_ORDER: dict[str, Any] = {
     **EXAMPLE,
+    "address": {"line2": "", "region": "", **EXAMPLE["address"]},
     "id": "6f1c1f0e-3f8a-4f43-9a55-0d3a1f6f2b11",
     "number": "CS-104233",
     "source": "shop",
@@ -32,6 +36,27 @@ EXAMPLE_ORDER: dict[str, Any] = {
     "placed_at": "2026-11-02T09:30:00Z",
     "version": 4,
 }
+
+
+EXAMPLE_LIVE: dict[str, Any] = {
+    "order_id": "6f1c1f0e-3f8a-4f43-9a55-0d3a1f6f2b11",
+    "number": "CS-104233",
+    "status": "in_review",
+    "step": "In review",
+    "since": "2026-11-02T09:30:01Z",
+    "deadline": "2026-11-03T09:30:01Z",
+    "outcome": "",
+    "has_ended": False,
+}
+
+
+def _sound_note(note: str) -> str:
+    if wrong := wrong_with_note(note):
+        raise PydanticCustomError("note", wrong)
+    return note.strip()
+
+
+Note = Annotated[str, Field(strict=True), AfterValidator(_sound_note)]
 
 
 class In(Schema):
@@ -82,9 +107,7 @@ class AddressOut(Schema):
     postal_code: str
 
 
-class OrderOut(Schema):
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_ORDER]})
-
+class OrderSummary(Schema):
     id: UUID
     number: str
     source: str
@@ -95,23 +118,65 @@ class OrderOut(Schema):
     version: int = Field(description="Grows with every event.")
     customer_name: str
     customer_email: str
-    address: AddressOut
     currency: str
     total_minor: int
     placed_at: datetime
+
+
+class OrdersOut(Schema):
+    orders: list[OrderSummary]
+    next: str | None = Field(description="Give it as `cursor` to get the orders before these; null at the end.")
+
+
+class OrderOut(OrderSummary):
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_ORDER]})
+
+    address: AddressOut
     lines: list[LineOut]
 
     @staticmethod
-    def of(order: Order, lines: list[OrderLine]) -> "OrderOut":
-        same = OrderOut.model_fields.keys() - {"address", "lines"}
+    def of(order: Order, lines: Sequence[OrderLine]) -> "OrderOut":
         return OrderOut(
-            **{name: getattr(order, name) for name in same},
+            **{name: getattr(order, name) for name in OrderSummary.model_fields},
             address=AddressOut(**{name: getattr(order, f"address_{name}") for name in AddressOut.model_fields}),
             lines=[
                 LineOut(sku=line.product.sku, quantity=line.quantity, unit_price_minor=line.unit_price_minor)
                 for line in lines
             ],
         )
+
+
+class LiveOut(Schema):
+    """Where an order stands at this moment."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_LIVE]})
+
+    order_id: UUID
+    number: str
+    status: str
+    step: str = Field(description="The status in words.")
+    since: datetime
+    deadline: datetime | None = Field(description="Until when a person has to decide, while one has to.")
+    outcome: str = Field(description="Why it ended as it did; empty before.")
+    has_ended: bool
+
+
+class NoteIn(In):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"note": "Called the customer."}]})
+
+    note: Note = ""
+
+
+class ReasonIn(In):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "The card is not theirs."}]})
+
+    reason: Annotated[Note, Field(min_length=1)]
+
+
+class OptionalReasonIn(In):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "Ordered by mistake."}]})
+
+    reason: Note = ""
 
 
 class FieldError(Schema):

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.test import Client
 
+from orders import accounts
 from orders.models import ApiClient
 from orders.services import clients
 from tests.api.calls import refused, send
@@ -82,3 +83,17 @@ def test_its_use_is_noted_once_a_minute(alice: User) -> None:
         noted.append(ApiClient.objects.get().last_used_at)
 
     assert noted == [NOW, NOW, NOW + timedelta(seconds=61)]
+
+
+def test_an_admin_revokes_it_in_the_records(shop: Client, body: Body) -> None:
+    accounts.create_roles()
+    erin = User.objects.create_user("erin", is_staff=True)
+    erin.groups.add(Group.objects.get(name="admin"))
+    at_records = Client()
+    at_records.force_login(erin)
+    chosen = {"action": "revoke", "_selected_action": [ApiClient.objects.get().pk]}
+
+    at_records.post("/admin/orders/apiclient/", chosen)
+
+    refused(send(shop, body), 401)
+    assert "token_hash" not in at_records.get("/admin/orders/apiclient/1/change/", follow=True).content.decode()
