@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -41,9 +42,16 @@ class Engine:
             self._thread = None
 
 
+def database_url() -> str:
+    """This test's own database, for processes and for the simulated bank."""
+    host = quote(str(connection.settings_dict["HOST"]), safe="")
+    return f"postgresql://postgres@/{connection.settings_dict['NAME']}?host={host}"
+
+
 @pytest.fixture
-def queues(settings: Settings) -> None:
-    """Task queues that no other test has, and providers that answer at once."""
+def queues(django_db_setup: None, settings: Settings) -> None:
+    """Task queues that no other test has, and providers that answer at once and know no other test's orders."""
+    settings.SIMULATOR_DATABASE_URL = database_url()
     suffix = uuid.uuid4().hex[:8]
     settings.TEMPORAL_ORDERS_QUEUE = f"orders-{suffix}"
     settings.TEMPORAL_SHIPPING_QUEUE = f"shipping-{suffix}"

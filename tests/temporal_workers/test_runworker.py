@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -19,7 +18,7 @@ from orders.services import reviewing
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
 from tests.conftest import PlaceOrder
-from tests.temporal_workers.conftest import events_of, wait_for_status, wait_until
+from tests.temporal_workers.conftest import database_url, events_of, wait_for_status, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,9 +27,8 @@ class WorkerProcess:
     """`manage.py runworker all`, on this test's database and queues."""
 
     def __init__(self) -> None:
-        host = quote(str(connection.settings_dict["HOST"]), safe="")
         self._environment = os.environ | {
-            "DATABASE_URL": f"postgresql://postgres@/{connection.settings_dict['NAME']}?host={host}",
+            "DATABASE_URL": database_url(),
             "SIMULATOR_DATABASE_URL": django_settings.SIMULATOR_DATABASE_URL,
             "SIMULATOR_SECONDS": "0.6",
             "TEMPORAL_ORDERS_QUEUE": django_settings.TEMPORAL_ORDERS_QUEUE,
