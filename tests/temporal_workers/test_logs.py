@@ -76,8 +76,10 @@ def test_the_whole_story_of_an_order_is_found_by_its_number(
     engine.stop()
 
     story = log.of(order)
-    assert changes(story) == [
-        *["receive", "validate", "open_review", "approve", "reserve", "charge_requested", "charge"],
+    # The approval is this thread's: its line may stand before one that a worker's thread is about to write.
+    assert changes(story).count("approve") == 1
+    assert [change for change in changes(story) if change != "approve"] == [
+        *["receive", "validate", "open_review", "reserve", "charge_requested", "charge"],
         *["prepare", "package_ready", "dispatch", "confirm_dispatch", "complete"],
     ]
     assert f"{order.number} approve: in_review -> approved, by alice" in [line["message"] for line in story]
