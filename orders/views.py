@@ -17,6 +17,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -209,8 +210,7 @@ def refund(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
         return _refuse(request, found.order, NOT_PERMITTED, status=403)
     form = RefundForm(request.POST, currency=found.order.currency)
     if not form.is_valid():
-        said = " ".join(str(error) for errors in form.errors.values() for error in errors)
-        return refuse(said, status=422)
+        return refuse(wrong_with(form), status=422)
     try:
         payment = refunding.refund(
             order_id=order_id,
@@ -362,7 +362,7 @@ def _refunded(detail: selectors.OrderDetail) -> str:
     return format_money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
 
 
-def wrong_with(form: ReasonForm | CancelForm | ExtendForm) -> str:
+def wrong_with(form: Form) -> str:
     return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
