@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import IO
 
 import psutil
@@ -170,14 +171,23 @@ def test_it_says_that_it_ends_what_is_left_before_it_waits_for_that(
 ) -> None:
     data_dir.mkdir()
     settings = Settings.read({"DATA_DIR": str(data_dir)})
-    left = subprocess.Popen(["sleep", "60"], env=os.environ | {MARK: str(data_dir)})
     said: list[tuple[str, bool]] = []
-    monkeypatch.setattr(up, "say", lambda message: said.append((message, left.poll() is None)))
+    with subprocess.Popen(["cat"], env=os.environ | {MARK: str(data_dir)}, stdin=PIPE, stdout=PIPE) as left:
+        assert left.stdin
+        assert left.stdout
+        try:
+            # A program that answers is past its exec: until then its environment, and the mark in it, reads as empty.
+            left.stdin.write(b"there?\n")
+            left.stdin.flush()
+            assert left.stdout.readline() == b"there?\n"
+            monkeypatch.setattr(up, "say", lambda message: said.append((message, left.poll() is None)))
 
-    up.end_left_over(settings)
+            up.end_left_over(settings)
 
-    assert said == [("Ending what an earlier `make up` had left running (1 process)", True)]
-    assert left.poll() is not None
+            assert said == [("Ending what an earlier `make up` had left running (1 process)", True)]
+            assert left.poll() is not None
+        finally:
+            left.kill()
 
 
 def test_one_process_that_is_killed_takes_the_desk_with_it(start: Callable[..., Desk], data_dir: Path) -> None:
