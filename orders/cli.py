@@ -16,7 +16,7 @@ from orders.models import Event, Order, Payment, Review, Shipment
 from orders.money import country_name, format_money
 from orders.selectors import OrderDetail
 from orders.services.placing import Address, InvalidOrder, NewLine, NewOrder
-from orders.states import MAIN_ROAD, TERMINAL, Status
+from orders.states import TERMINAL, Status, on_main_road
 from orders.templatetags.desk import decided, exactly, payment_status, to_the_second
 
 MOST_BYTES = 1_000_000  # a thousand lines are a tenth of it
@@ -282,7 +282,7 @@ def _step(detail: OrderDetail) -> str:
 def _doing(detail: OrderDetail) -> str:
     order = detail.order
     back = sum(p.amount_minor for p in detail.payments if (p.kind, p.status) == ("refund", "succeeded"))
-    refunded = format_money(back, order.currency) if back and order.status_now not in MAIN_ROAD else ""
+    refunded = format_money(back, order.currency) if back and not on_main_road(order.status_now) else ""
     return wording.doing(order.status_now, refunded=refunded)
 
 

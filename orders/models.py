@@ -153,25 +153,34 @@ class Decision(models.TextChoices):
 
     APPROVED = "approved"
     REJECTED = "rejected"
+    RETRIED = "retried"
+    SETTLED = "settled"  # by itself: what was waited for has come
     EXPIRED = "expired"
     CANCELLED = "cancelled"
 
 
 class Review(models.Model):
-    """A question put to people, with a deadline. While `decision` is empty it is open.
+    """A question put to people, with a deadline: may the order go on, or how can it. Open while `decision` is empty.
 
-    At the deadline the order expires, or leads are asked, with a second deadline; `level` says who is asked now.
+    At the deadline it is over, or leads are asked, with a second deadline; `level` says who is asked now. What is
+    past the point of no return is asked for again at each deadline, and never over by itself.
     """
+
+    class Kind(models.TextChoices):
+        APPROVAL = "approval"
+        ATTENTION = "attention"
 
     class AtDeadline(models.TextChoices):
         EXPIRE = "expire"
         ESCALATE = "escalate"
+        ASK_AGAIN = "ask_again"
 
     class Level(models.TextChoices):
         OPERATOR = "operator"
         LEAD = "lead"
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="reviews")
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.APPROVAL)
     opened_at = models.DateTimeField()
     due_at = models.DateTimeField()
     at_deadline = models.CharField(max_length=10, choices=AtDeadline.choices, default=AtDeadline.EXPIRE)
@@ -192,8 +201,9 @@ class Review(models.Model):
             models.UniqueConstraint(fields=["order"], condition=Q(decision=""), name="review_one_open_per_order"),
             models.CheckConstraint(condition=Q(decision__in=["", *Decision.values]), name="review_decision_known"),
             models.CheckConstraint(
-                condition=Q(at_deadline__in=["expire", "escalate"]), name="review_at_deadline_known"
+                condition=Q(at_deadline__in=["expire", "escalate", "ask_again"]), name="review_at_deadline_known"
             ),
+            models.CheckConstraint(condition=Q(kind__in=["approval", "attention"]), name="review_kind_known"),
             models.CheckConstraint(condition=Q(level__in=["operator", "lead"]), name="review_level_known"),
             models.CheckConstraint(
                 condition=Q(decision="", decided_at=None, decided_by=None) | (~Q(decision="") & ~Q(decided_at=None)),
@@ -257,6 +267,7 @@ class Payment(models.Model):
     provider_reference = models.CharField(max_length=80, blank=True)
     error = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField()
+    confirm_by = models.DateTimeField(null=True, blank=True, help_text="Until when the customer has to confirm it.")
     settled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -289,7 +300,11 @@ class Payment(models.Model):
 
 
 class Shipment(models.Model):
-    """The package of an order. The address is what the carrier was given, copied at dispatch."""
+    """The package of an order. The address is what the carrier was given, copied at dispatch.
+
+    After a person's retry the carrier is asked under a new key, and the former ones are taken back: `number` counts
+    them. `tries` are the failed ones under the present key.
+    """
 
     class State(models.TextChoices):
         PREPARING = "preparing"
@@ -304,6 +319,8 @@ class Shipment(models.Model):
     carrier = models.CharField(max_length=60, blank=True)
     tracking_number = models.CharField(max_length=80, blank=True)
     address = models.JSONField(null=True, blank=True)
+    number = models.PositiveSmallIntegerField(default=1)
+    tries = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField()
     dispatched_at = models.DateTimeField(null=True, blank=True)
 

@@ -16,7 +16,7 @@ class Role(StrEnum):
     ADMIN = "admin"  # keeps accounts and raw records; decides like a lead
 
 
-_DECIDE = frozenset({Action.APPROVE, Action.REJECT, Action.CANCEL})
+_DECIDE = frozenset({Action.APPROVE, Action.REJECT, Action.CANCEL, Action.RETRY, Action.CHANGE_ADDRESS})
 _LEAD = _DECIDE | {Action.EXTEND}
 
 MAY: dict[Role, frozenset[Action]] = {

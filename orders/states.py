@@ -12,10 +12,14 @@ class Status(StrEnum):
     VALIDATED = "validated"  # complete and consistent; the policy comes next
     IN_REVIEW = "in_review"  # waits for a person, with a deadline
     APPROVED = "approved"  # a person, or the policy, said yes
+    STOCK_SHORT = "stock_short"  # waits for a person: there is less than was ordered
     RESERVED = "reserved"  # stock is held; the card may be charged at any moment
+    AWAITING_CUSTOMER = "awaiting_customer"  # the customer has to confirm the payment with the bank
+    UNCONFIRMED = "unconfirmed"  # waits for a person: the customer did not confirm in time
     CHARGED = "charged"  # the money is ours
     PREPARING = "preparing"  # the package is being made ready
     DISPATCHING = "dispatching"  # the carrier is being called: the point of no return
+    UNDELIVERABLE = "undeliverable"  # waits for a person: the carrier does not take it
     DISPATCHED = "dispatched"  # the carrier has it
     COMPLETED = "completed"
     INVALID = "invalid"  # something is missing or contradicts itself
@@ -42,12 +46,16 @@ class Action(StrEnum):
     ESCALATE = "escalate"  # nobody decided in time: leads are asked, with a deadline of their own
     EXPIRE = "expire"
     CANCEL = "cancel"
+    CHANGE_ADDRESS = "change_address"
     RESERVE = "reserve"
+    ASK_CUSTOMER = "ask_customer"  # the bank wants the customer's word
     CHARGE = "charge"
     PREPARE = "prepare"
     DISPATCH = "dispatch"
     CONFIRM_DISPATCH = "confirm_dispatch"
     COMPLETE = "complete"
+    HALT = "halt"  # it cannot go on without a person's help
+    RETRY = "retry"  # a person has put right what was in the way
     FAIL = "fail"
     FINISH_UNDO = "finish_undo"
 
@@ -61,12 +69,11 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (Status.VALIDATED, Action.OPEN_REVIEW): Status.IN_REVIEW,
     (Status.IN_REVIEW, Action.APPROVE): Status.APPROVED,
     (Status.IN_REVIEW, Action.REJECT): Status.REJECTED,
-    (Status.IN_REVIEW, Action.EXTEND): Status.IN_REVIEW,
-    (Status.IN_REVIEW, Action.REMIND): Status.IN_REVIEW,
-    (Status.IN_REVIEW, Action.ESCALATE): Status.IN_REVIEW,
     (Status.IN_REVIEW, Action.EXPIRE): Status.EXPIRED,
     (Status.APPROVED, Action.RESERVE): Status.RESERVED,
     (Status.RESERVED, Action.CHARGE): Status.CHARGED,
+    (Status.RESERVED, Action.ASK_CUSTOMER): Status.AWAITING_CUSTOMER,
+    (Status.AWAITING_CUSTOMER, Action.CHARGE): Status.CHARGED,
     (Status.CHARGED, Action.PREPARE): Status.PREPARING,
     (Status.PREPARING, Action.DISPATCH): Status.DISPATCHING,
     (Status.DISPATCHING, Action.CONFIRM_DISPATCH): Status.DISPATCHED,
@@ -81,20 +88,55 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (Status.RESERVED, Action.CANCEL): Status.CANCELLING,
     (Status.CHARGED, Action.CANCEL): Status.CANCELLING,
     (Status.PREPARING, Action.CANCEL): Status.CANCELLING,
+    (Status.AWAITING_CUSTOMER, Action.CANCEL): Status.CANCELLING,
     (Status.APPROVED, Action.FAIL): Status.COMPENSATING,
     (Status.RESERVED, Action.FAIL): Status.COMPENSATING,
     (Status.CHARGED, Action.FAIL): Status.COMPENSATING,
     (Status.PREPARING, Action.FAIL): Status.COMPENSATING,
-    (Status.DISPATCHING, Action.FAIL): Status.COMPENSATING,
+    (Status.AWAITING_CUSTOMER, Action.FAIL): Status.COMPENSATING,
+    # What a person has to help with. Past the point of no return only a person undoes.
+    (Status.APPROVED, Action.HALT): Status.STOCK_SHORT,
+    (Status.STOCK_SHORT, Action.RETRY): Status.APPROVED,
+    (Status.STOCK_SHORT, Action.CANCEL): Status.CANCELLED,
+    (Status.STOCK_SHORT, Action.FAIL): Status.COMPENSATING,
+    (Status.AWAITING_CUSTOMER, Action.HALT): Status.UNCONFIRMED,
+    (Status.UNCONFIRMED, Action.RETRY): Status.RESERVED,
+    (Status.UNCONFIRMED, Action.CHARGE): Status.CHARGED,
+    (Status.UNCONFIRMED, Action.CANCEL): Status.CANCELLING,
+    (Status.UNCONFIRMED, Action.FAIL): Status.COMPENSATING,
+    (Status.DISPATCHING, Action.HALT): Status.UNDELIVERABLE,
+    (Status.UNDELIVERABLE, Action.RETRY): Status.PREPARING,
+    (Status.UNDELIVERABLE, Action.CANCEL): Status.CANCELLING,
     (Status.CANCELLING, Action.FINISH_UNDO): Status.CANCELLED,
     (Status.COMPENSATING, Action.FINISH_UNDO): Status.FAILED,
 }
+
+NEEDS_ATTENTION = frozenset({Status.STOCK_SHORT, Status.UNCONFIRMED, Status.UNDELIVERABLE})
+
+WAITS_FOR_PEOPLE = NEEDS_ATTENTION | {Status.IN_REVIEW}
+
+# A wait that has a deadline can be prolonged, reminded of and put to leads.
+TRANSITIONS |= {
+    (status, action): status
+    for status in WAITS_FOR_PEOPLE
+    for action in (Action.EXTEND, Action.REMIND, Action.ESCALATE)
+}
+
+# The address can be changed until the carrier is called, and again where the carrier did not take the package.
+TRANSITIONS |= {(status, Action.CHANGE_ADDRESS): status for status, action in TRANSITIONS if action == Action.CANCEL}
 
 TERMINAL = frozenset(Status) - {before for before, _ in TRANSITIONS}
 
 UNDOING = frozenset({Status.CANCELLING, Status.COMPENSATING})
 
-HUMAN_ACTIONS = (Action.APPROVE, Action.REJECT, Action.CANCEL, Action.EXTEND)
+HUMAN_ACTIONS = (
+    Action.APPROVE,
+    Action.REJECT,
+    Action.CANCEL,
+    Action.EXTEND,
+    Action.RETRY,
+    Action.CHANGE_ADDRESS,
+)
 
 MAIN_ROAD = (
     Status.PLACED,
@@ -132,8 +174,8 @@ def next_status(status: Status, action: Action) -> Status:
 
 
 def on_main_road(status: Status) -> bool:
-    """Whether the order is still on its way to `completed`, or has arrived."""
-    return status in MAIN_ROAD
+    """Whether the order is still on its way to `completed`, if only waiting beside it, or has arrived."""
+    return status in MAIN_ROAD or status in NEEDS_ATTENTION or status == Status.AWAITING_CUSTOMER
 
 
 def may(status: Status, action: Action) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from orders import money
 from orders.models import ActorKind, Event
-from orders.states import MAIN_ROAD, Action, Status
+from orders.states import Action, Status, on_main_road
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,6 @@ def left_main_road_from(events: Iterable[Event]) -> Status | None:
     """The last status that the order had on its main road, going by its events, newest first."""
     for event in events:
         before = event.payload.get("from")
-        if before in MAIN_ROAD:
+        if before and on_main_road(Status(before)):
             return Status(before)
     return None

@@ -35,7 +35,7 @@ from orders.models import Decision, Order, Review
 from orders.money import format_money, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
 from orders.services import actors, refunding, reviewing, transitions, undoing
-from orders.states import HUMAN_ACTIONS, MAIN_ROAD, Action, Status, may, on_main_road
+from orders.states import HUMAN_ACTIONS, Action, Status, may, on_main_road
 from orders.templatetags.desk import clock, decided
 
 Person = AbstractBaseUser | AnonymousUser
@@ -337,7 +337,7 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         ),
         "doing": wording.doing(status, refunded=_refunded(detail)),
         "outcome": wording.sentence(detail.order.outcome),
-        "is_stopped": status not in MAIN_ROAD,
+        "is_stopped": not on_main_road(status),
         "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status, detail.review),
         "extensions": ExtendForm.MINUTES,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from orders.states import MAIN_ROAD, TERMINAL, UNDOING, Status
+from orders.states import TERMINAL, UNDOING, WAITS_FOR_PEOPLE, Status, on_main_road
 
 STATUS_WORDS: dict[Status, str] = {
     Status.PLACED: "Received",
@@ -15,10 +15,14 @@ STATUS_WORDS: dict[Status, str] = {
     Status.VALIDATED: "Checked",
     Status.IN_REVIEW: "In review",
     Status.APPROVED: "Approved",
+    Status.STOCK_SHORT: "Stock short",
     Status.RESERVED: "Stock held",
+    Status.AWAITING_CUSTOMER: "Awaiting customer",
+    Status.UNCONFIRMED: "Not confirmed",
     Status.CHARGED: "Paid",
     Status.PREPARING: "Packing",
     Status.DISPATCHING: "Handing over",
+    Status.UNDELIVERABLE: "Undeliverable",
     Status.DISPATCHED: "With carrier",
     Status.COMPLETED: "Completed",
     Status.INVALID: "Invalid",
@@ -33,8 +37,11 @@ STATUS_WORDS: dict[Status, str] = {
 
 PAYMENT_WORDS: dict[tuple[str, str], str] = {
     ("charge", "processing"): "being charged",
+    ("charge", "created"): "not charged yet",
+    ("charge", "requires_action"): "waits for the customer to confirm",
     ("charge", "succeeded"): "charged",
     ("charge", "failed"): "declined",
+    ("charge", "cancelled"): "not charged",
     ("refund", "processing"): "being refunded",
     ("refund", "succeeded"): "refunded",
     ("refund", "failed"): "not refunded",
@@ -54,7 +61,7 @@ class Tone(StrEnum):
 
 def tone(status: Status) -> Tone:
     match status:
-        case Status.IN_REVIEW:
+        case _ if status in WAITS_FOR_PEOPLE:
             return Tone.WAITING
         case Status.COMPLETED:
             return Tone.GOOD
@@ -74,10 +81,14 @@ _LIVE_STEP: dict[Status, int] = {
     Status.VALIDATED: 1,
     Status.IN_REVIEW: 2,
     Status.APPROVED: 3,
+    Status.STOCK_SHORT: 3,
     Status.RESERVED: 4,
+    Status.AWAITING_CUSTOMER: 4,
+    Status.UNCONFIRMED: 4,
     Status.CHARGED: 5,
     Status.PREPARING: 5,
     Status.DISPATCHING: 6,
+    Status.UNDELIVERABLE: 6,
     Status.DISPATCHED: 7,
     Status.COMPLETED: len(STEPS),
 }
@@ -110,7 +121,7 @@ class Step:
 
 def steps(status: Status, *, left_from: Status | None, reviewed: bool) -> list[Step]:
     """The way of an order. `left_from` is the last status that it had on the main road."""
-    stopped = status not in MAIN_ROAD
+    stopped = not on_main_road(status)
     reached = _LIVE_STEP[status if not stopped else _LAST_ON_ROAD.get(status) or left_from or Status.PLACED]
     bar = []
     for index, name in enumerate(STEPS):
@@ -133,7 +144,7 @@ def doing(status: Status, *, refunded: str = "") -> str:
     """What is going on now, in a sentence; of an order that was stopped, what became of the money."""
     if status in UNDOING:
         return "What was done is being undone, step by step."
-    if status not in MAIN_ROAD:
+    if not on_main_road(status):
         return f"{refunded} was refunded." if refunded else "Nothing was charged or sent."
     return {
         Status.PLACED: "Waiting to be checked.",
@@ -141,10 +152,14 @@ def doing(status: Status, *, refunded: str = "") -> str:
         Status.VALIDATED: "The rules are being applied.",
         Status.IN_REVIEW: "Waiting for a decision.",
         Status.APPROVED: "Holding stock.",
+        Status.STOCK_SHORT: "Waiting for help: restock and retry, or cancel.",
         Status.RESERVED: "Charging the card.",
+        Status.AWAITING_CUSTOMER: "Waiting for the customer to confirm the payment with their bank.",
+        Status.UNCONFIRMED: "Waiting for help: reach the customer and retry, or cancel.",
         Status.CHARGED: "Asking for the package.",
         Status.PREPARING: "The package is being made ready.",
         Status.DISPATCHING: "Handing the package to the carrier.",
+        Status.UNDELIVERABLE: "Waiting for help: correct the address and retry, or cancel with a refund.",
         Status.DISPATCHED: "Closing the order.",
         Status.COMPLETED: "On its way to the customer; nothing is left to do here.",
     }[status]

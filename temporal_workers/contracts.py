@@ -21,7 +21,7 @@ REFUND_WORKFLOW = "refund"
 TASK_TIMEOUT = timedelta(seconds=5)
 
 STATE_QUERY = "state"
-SIGNALS = ("approve", "reject", "cancel", "extend")
+SIGNALS = ("approve", "reject", "cancel", "extend", "retry", "change_address")
 
 
 def order_workflow_id(order_id: UUID) -> str:

@@ -94,6 +94,14 @@ class OrderWorkflow:
     def extend(self, news: News) -> None:
         self._news = True
 
+    @workflow.signal
+    def retry(self, news: News) -> None:
+        self._news = True
+
+    @workflow.signal
+    def change_address(self, news: News) -> None:
+        self._news = True
+
     @workflow.query
     def state(self) -> OrderState:
         to_undo = [compensation.name for compensation in reversed(self._compensations)]

@@ -15,7 +15,7 @@ from orders.states import HUMAN_ACTIONS, Action
 
 pytestmark = pytest.mark.django_db
 
-DECIDES = {"orders.approve_order", "orders.reject_order", "orders.cancel_order"}
+DECIDES = {f"orders.{action}_order" for action in ("approve", "reject", "cancel", "retry", "change_address")}
 KEEPS = {
     "auth.add_user",
     "auth.change_user",

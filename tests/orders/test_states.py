@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from orders.states import (
-    HUMAN_ACTIONS,
     MAIN_ROAD,
+    NEEDS_ATTENTION,
     TERMINAL,
     TRANSITIONS,
     UNDOING,
@@ -20,24 +20,28 @@ from orders.states import (
 
 # One line for each status: what may happen to it, and what it is then.
 GRID = """
-placed        receive → received            cancel → cancelled
-received      validate → validated          invalidate → invalid          cancel → cancelled
-validated     clear → approved              open_review → in_review       block → blocked      cancel → cancelled
-in_review     approve → approved            reject → rejected             expire → expired     cancel → cancelled   extend → in_review  remind → in_review  escalate → in_review
-approved      reserve → reserved            cancel → cancelled            fail → compensating
-reserved      charge → charged              cancel → cancelling           fail → compensating
-charged       prepare → preparing           cancel → cancelling           fail → compensating
-preparing     dispatch → dispatching        cancel → cancelling           fail → compensating
-dispatching   confirm_dispatch → dispatched fail → compensating
-dispatched    complete → completed
+placed            receive → received           cancel → cancelled           change_address → placed
+received          validate → validated         invalidate → invalid         cancel → cancelled           change_address → received
+validated         clear → approved             open_review → in_review      block → blocked              cancel → cancelled           change_address → validated
+in_review         approve → approved           reject → rejected            expire → expired             cancel → cancelled           change_address → in_review   extend → in_review           remind → in_review           escalate → in_review
+approved          reserve → reserved           halt → stock_short           cancel → cancelled           fail → compensating          change_address → approved
+stock_short       retry → approved             cancel → cancelled           fail → compensating          change_address → stock_short  extend → stock_short         remind → stock_short         escalate → stock_short
+reserved          charge → charged             ask_customer → awaiting_customer  cancel → cancelling          fail → compensating          change_address → reserved
+awaiting_customer charge → charged             halt → unconfirmed           cancel → cancelling          fail → compensating          change_address → awaiting_customer
+unconfirmed       retry → reserved             charge → charged             cancel → cancelling          fail → compensating          change_address → unconfirmed  extend → unconfirmed         remind → unconfirmed         escalate → unconfirmed
+charged           prepare → preparing          cancel → cancelling          fail → compensating          change_address → charged
+preparing         dispatch → dispatching       cancel → cancelling          fail → compensating          change_address → preparing
+dispatching       confirm_dispatch → dispatched  halt → undeliverable
+undeliverable     retry → preparing            cancel → cancelling          change_address → undeliverable  extend → undeliverable       remind → undeliverable       escalate → undeliverable
+dispatched        complete → completed
 completed
 invalid
 blocked
 rejected
 expired
-cancelling    finish_undo → cancelled
+cancelling        finish_undo → cancelled
 cancelled
-compensating  finish_undo → failed
+compensating      finish_undo → failed
 failed
 """  # noqa: E501
 
@@ -86,25 +90,36 @@ def test_every_status_can_be_reached_from_the_first() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_no_order_comes_back_to_where_it_was(status: Status) -> None:
+def test_only_a_person_who_retries_brings_an_order_back_to_where_it_was(status: Status) -> None:
     """But for what happens within a status, such as more time for a review."""
-    reached = {after for (before, _), after in TRANSITIONS.items() if before == status != after}
-    while more := {after for (before, _), after in TRANSITIONS.items() if before in reached} - reached:
+    steps = {(before, after) for (before, action), after in TRANSITIONS.items() if action != Action.RETRY}
+    reached = {after for before, after in steps if before == status != after}
+    while more := {after for before, after in steps if before in reached} - reached:
         reached |= more
 
     assert status not in reached
 
 
-def test_people_only_decide_and_cancel_and_give_time() -> None:
-    assert set(HUMAN_ACTIONS) == {Action.APPROVE, Action.REJECT, Action.CANCEL, Action.EXTEND}
+def test_who_waits_for_people_can_be_given_time_and_help() -> None:
+    assert {"stock_short", "unconfirmed", "undeliverable"} == NEEDS_ATTENTION
+    assert {status for status in Status if may(status, Action.RETRY)} == NEEDS_ATTENTION
+    assert {status for status in Status if may(status, Action.EXTEND)} == NEEDS_ATTENTION | {"in_review"}
+
+
+def test_only_an_open_review_is_decided_on() -> None:
     assert [status for status in Status if may(status, Action.APPROVE)] == [Status.IN_REVIEW]
     assert [status for status in Status if may(status, Action.REJECT)] == [Status.IN_REVIEW]
 
 
-def test_nothing_can_be_cancelled_from_the_point_of_no_return_on() -> None:
+def test_the_address_can_be_changed_as_long_as_the_order_can_be_cancelled() -> None:
+    assert all(may(status, Action.CHANGE_ADDRESS) == may(status, Action.CANCEL) for status in Status)
+
+
+def test_nothing_can_be_cancelled_or_undone_from_the_point_of_no_return_on() -> None:
     late = MAIN_ROAD[MAIN_ROAD.index(Status.DISPATCHING) :]
 
-    assert not any(may(status, Action.CANCEL) for status in late)
+    assert not any(may(status, action) for status in late for action in (Action.CANCEL, Action.FAIL))
+    assert not may(Status.UNDELIVERABLE, Action.FAIL)
 
 
 def test_the_main_road_runs_from_placed_to_completed_in_steps_of_the_table() -> None:
@@ -112,7 +127,8 @@ def test_the_main_road_runs_from_placed_to_completed_in_steps_of_the_table() -> 
 
     assert (MAIN_ROAD[0], MAIN_ROAD[-1]) == (Status.PLACED, Status.COMPLETED)
     assert all(after in EXPECTED[before].values() for before, after in steps)
-    assert all(on_main_road(status) == (status in MAIN_ROAD) for status in Status)
+    beside = NEEDS_ATTENTION | {Status.AWAITING_CUSTOMER}
+    assert all(on_main_road(status) == (status in MAIN_ROAD or status in beside) for status in Status)
 
 
 def test_what_is_being_undone_can_only_end() -> None:
