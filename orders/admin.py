@@ -260,8 +260,8 @@ class ApiClientAdmin(ReadOnly, ModelAdmin):
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(Records):
-    list_display = ("client", "key", "order", "created_at")
-    list_select_related = ("client", "order")
+    list_display = ("client", "key", "order", "refund", "created_at")
+    list_select_related = ("client", "order", "refund")
 
 
 class ProductForm(ProductModelForm):

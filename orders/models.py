@@ -442,12 +442,13 @@ class ApiClient(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """The name that a client gave to one request to place an order, and what came of it."""
+    """The name that a client gave to one request, and what came of it: an order placed, or a refund of one."""
 
     client = models.ForeignKey(ApiClient, on_delete=models.PROTECT, related_name="+")
     key = models.CharField(max_length=80)
     body_hash = models.CharField(max_length=64)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="+")
+    refund = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:

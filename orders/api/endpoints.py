@@ -1,18 +1,16 @@
-"""The API's addresses. Each reads through `selectors` and changes through `services`, as the pages do.
-
-One that is to come (a change of address, a refund) is a schema for its body and a function beside `cancel`.
-"""
+"""The API's addresses. Each reads through `selectors` and changes through `services`, as the pages do."""
 
 import hashlib
 import json
 from datetime import timedelta
 from http import HTTPStatus
+from itertools import product
 from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
-from ninja import Header, NinjaAPI, Status
+from ninja import Header, NinjaAPI, Schema, Status
 from ninja.openapi.schema import OpenAPISchema
 from pydantic import Field
 
@@ -21,6 +19,7 @@ from orders.api import problems, waiting
 from orders.api.problems import PROBLEM_TYPE, Problem
 from orders.api.reading import StrictJson, Token, caller, decider
 from orders.api.schemas import (
+    ExtendIn,
     LiveOut,
     NoteIn,
     OptionalReasonIn,
@@ -30,6 +29,8 @@ from orders.api.schemas import (
     OrderSummary,
     ProblemOut,
     ReasonIn,
+    RefundIn,
+    RefundOut,
 )
 from orders.models import ApiScope
 from orders.services import clients, reviewing, undoing
@@ -37,13 +38,18 @@ from orders.services.placing import Address, NewLine, NewOrder
 from orders.states import Status as States
 
 READ, PLACE, DECIDE = (Token(scope) for scope in (ApiScope.READ, ApiScope.PLACE, ApiScope.DECIDE))
+Key = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[!-~]+$"), Header(alias="Idempotency-Key")]
 REFUSALS: dict[Any, Any] = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 422), ProblemOut)
 
 
 class Api(NinjaAPI):
     def get_openapi_schema(self, **_: Any) -> OpenAPISchema:
-        """As the framework makes it, with refusals under their own type of content."""
+        """As the framework makes it, with the scopes, and with refusals under their own type of content."""
         schema = super().get_openapi_schema(path_prefix="/api/v1/")
+        for path, view in self.default_router.path_operations.items():
+            for operation in view.operations:
+                for token, method in product(operation.auth_callbacks, operation.methods):
+                    schema["paths"][f"/api/v1{path}"][method.lower()]["security"] = [{"Token": [token.scope]}]
         for operations in schema["paths"].values():
             for operation in operations.values():
                 for status, response in operation["responses"].items():
@@ -57,17 +63,13 @@ problems.handle_in(api)
 
 
 @api.post("/orders", auth=PLACE, response={200: OrderOut, 201: OrderOut, **REFUSALS}, summary="Place an order")
-def place(
-    request: HttpRequest,
-    new: OrderIn,
-    key: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[!-~]+$"), Header(alias="Idempotency-Key")],
-) -> Status[OrderOut]:
+def place(request: HttpRequest, new: OrderIn, key: Key) -> Status[OrderOut]:
     """The same key with the same body answers the same order again, with 200; with another body 409."""
     fields = new.model_dump(exclude={"decide_within_seconds", "address", "lines"})
     order, created = clients.place_once(
         client=caller(request),
         key=key,
-        body_hash=hashlib.sha256(json.dumps(new.model_dump(), sort_keys=True).encode()).hexdigest(),
+        body_hash=_hash(new),
         new=NewOrder(
             **fields,
             source=caller(request).name,
@@ -120,6 +122,37 @@ def cancel(request: HttpRequest, order_id: UUID, said: OptionalReasonIn | None =
     return selectors.live_state(order_id)
 
 
+@api.post(
+    "/orders/{order_id}/extend", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Give a review more time"
+)
+def extend(request: HttpRequest, order_id: UUID, said: ExtendIn) -> selectors.LiveState:
+    """The deadline of an open review moves to `due_at`."""
+    actor = decider(request)
+    reviewing.extend(order_id=order_id, actor=actor, at=timezone.now(), due_at=said.due_at, reason=said.reason)
+    return selectors.live_state(order_id)
+
+
+@api.post(
+    "/orders/{order_id}/refund",
+    auth=DECIDE,
+    response={200: RefundOut, 201: RefundOut, **REFUSALS},
+    summary="Refund an order that has ended",
+)
+def refund(request: HttpRequest, order_id: UUID, wanted: RefundIn, key: Key) -> Status[RefundOut]:
+    """The same key with the same body answers the same refund again, with 200; with another body 409."""
+    payment, created = clients.refund_once(
+        client=caller(request),
+        key=key,
+        body_hash=_hash(wanted, refund=str(order_id)),
+        order_id=order_id,
+        amount_minor=wanted.amount_minor,
+        reason=wanted.reason,
+        actor=decider(request),
+        at=timezone.now(),
+    )
+    return Status(201 if created else 200, RefundOut.of(payment))
+
+
 @api.get("/orders/{order_id}/live", auth=READ, response={200: LiveOut, **REFUSALS}, summary="See where an order stands")
 def live(request: HttpRequest, order_id: UUID) -> selectors.LiveState:
     return selectors.live_state(order_id)
@@ -132,6 +165,11 @@ def wait(
     """Answers as soon as the order has ended; else, after `seconds`, where it stands then."""
     selectors.live_state(order_id)
     return waiting.answer_at_the_end(order_id, seconds=seconds)
+
+
+def _hash(body: Schema, **beside: str) -> str:
+    """What tells one request from another that has the same key."""
+    return hashlib.sha256(json.dumps(body.model_dump() | beside, sort_keys=True).encode()).hexdigest()
 
 
 def _order(order_id: UUID) -> OrderOut:

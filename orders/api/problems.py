@@ -19,6 +19,8 @@ from orders.models import Order
 from orders.services.actors import NotPermitted
 from orders.services.clients import KeyReused
 from orders.services.placing import DuplicateReference, InvalidOrder
+from orders.services.refunding import AmountRefused
+from orders.services.reviewing import DeadlineRefused
 from orders.services.transitions import ActionRefused
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,10 @@ def _refused_by_service(error: Exception) -> Problem | None:
             return Problem(409, f"{error}.", {"reference": "has been sent before"})
         case KeyReused():
             return Problem(409, str(error), {"Idempotency-Key": "has been used with another body"})
+        case AmountRefused():
+            return Problem(422, "Nothing was refunded.", {"amount_minor": str(error)})
+        case DeadlineRefused():
+            return Problem(422, "The deadline was not moved.", {"due_at": str(error)})
         case ActionRefused():
             return Problem(409, str(error))
         case NotPermitted():

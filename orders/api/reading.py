@@ -70,8 +70,12 @@ def _malformed(wrong: str, field: str = "body") -> Problem:
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise _malformed("has a field whose name is not valid text") from None
         if name in found:
-            raise _malformed("is there twice", name.encode("utf-8", "replace").decode())
+            raise _malformed("is there twice", name)
         found[name] = value
     return found
 

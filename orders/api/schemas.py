@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from orders.models import Order, OrderLine
+from orders.models import Order, OrderLine, Payment
 from orders.services.texts import wrong_with_note
 
 WholeNumber = Annotated[int, Field(strict=True)]
@@ -48,6 +48,21 @@ EXAMPLE_LIVE: dict[str, Any] = {
     "outcome": "",
     "has_ended": False,
 }
+EXAMPLE_REFUND: dict[str, Any] = {
+    "order_id": "6f1c1f0e-3f8a-4f43-9a55-0d3a1f6f2b11",
+    "amount_minor": 1_250,
+    "currency": "EUR",
+    "status": "processing",
+    "error": "",
+    "requested_at": "2026-11-05T14:02:11Z",
+}
+EXAMPLE_PROBLEM: dict[str, Any] = {
+    "type": "about:blank",
+    "title": "Unprocessable Entity",
+    "status": 422,
+    "detail": "The order was not placed.",
+    "errors": [{"field": "address.country", "message": "is not an ISO 3166 country code, such as DE"}],
+}
 
 
 def _sound_note(note: str) -> str:
@@ -56,7 +71,21 @@ def _sound_note(note: str) -> str:
     return note.strip()
 
 
+def _instant(value: object) -> datetime:
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        at = None
+    if at is None:
+        raise PydanticCustomError("instant", "is not an instant such as 2026-11-05T09:30:00Z")
+    if at.tzinfo is None:
+        raise PydanticCustomError("instant", "names no time zone")
+    return at
+
+
 Note = Annotated[str, Field(strict=True), AfterValidator(_sound_note)]
+Reason = Annotated[Note, Field(min_length=1)]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
 class In(Schema):
@@ -124,6 +153,17 @@ class OrderSummary(Schema):
 
 
 class OrdersOut(Schema):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "orders": [{k: v for k, v in EXAMPLE_ORDER.items() if k not in ("address", "lines")}],
+                    "next": "1793611800000000~6f1c1f0e-3f8a-4f43-9a55-0d3a1f6f2b11",
+                }
+            ]
+        }
+    )
+
     orders: list[OrderSummary]
     next: str | None = Field(description="Give it as `cursor` to get the orders before these; null at the end.")
 
@@ -170,7 +210,44 @@ class NoteIn(In):
 class ReasonIn(In):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "The card is not theirs."}]})
 
-    reason: Annotated[Note, Field(min_length=1)]
+    reason: Reason
+
+
+class ExtendIn(In):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"due_at": "2026-11-05T09:30:00Z", "reason": "She calls back tomorrow."}]},
+    )
+
+    due_at: Instant = Field(description="Later than the present deadline, and at most 366 days away.")
+    reason: Reason
+
+
+class RefundIn(In):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"amount_minor": 1_250, "reason": "It came a week late."}]}
+    )
+
+    amount_minor: WholeNumber = Field(description="In the order's currency: 1250 is 12.50 EUR. Part or all of it.")
+    reason: Reason
+
+
+class RefundOut(Schema):
+    """A refund as it stands; its status is `processing` until the bank has answered."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_REFUND]})
+
+    order_id: UUID
+    amount_minor: int
+    currency: str
+    status: str
+    error: str = Field(description="Why it failed; else empty.")
+    requested_at: datetime
+
+    @staticmethod
+    def of(payment: Payment) -> "RefundOut":
+        names = ("order_id", "amount_minor", "currency", "status", "error")
+        return RefundOut(**{name: getattr(payment, name) for name in names}, requested_at=payment.created_at)
 
 
 class OptionalReasonIn(In):
@@ -186,6 +263,8 @@ class FieldError(Schema):
 
 class ProblemOut(Schema):
     """RFC 9457, as application/problem+json."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_PROBLEM]})
 
     type: str
     title: str

@@ -1,7 +1,8 @@
-"""Programs that call the API: their tokens, and orders that they place exactly once."""
+"""Programs that call the API: their tokens, and what they ask for exactly once: to place an order, to refund."""
 
 import hashlib
 import secrets
+import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
@@ -9,9 +10,10 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Q
 
-from orders.models import ActorKind, ApiClient, ApiScope, IdempotencyKey, Order
+from orders.models import ActorKind, ApiClient, ApiScope, IdempotencyKey, Order, Payment
 from orders.services.actors import Actor
 from orders.services.placing import NewOrder, place_order
+from orders.services.refunding import refund
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -21,10 +23,10 @@ class CannotCreate(Exception):
 
 
 class KeyReused(Exception):
-    """The key has placed another order. `order` is the one."""
+    """The key stands for another request. `order` is the one that it placed or refunded."""
 
     def __init__(self, order: Order) -> None:
-        super().__init__(f"The key has been used for another request: it placed {order.number}.")
+        super().__init__(f"The key has been used for another request, on {order.number}.")
         self.order = order
 
 
@@ -67,16 +69,50 @@ def place_once(*, client: ApiClient, key: str, body_hash: str, new: NewOrder, at
     Raises KeyReused where the key stands for another body, and what `place_order` raises.
     """
     with transaction.atomic():
-        with connection.cursor() as cursor:  # two requests with one key take turns
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"place:{client.pk}:{key}"])
-        before = IdempotencyKey.objects.select_related("order").filter(client=client, key=key).first()
-        if before and before.body_hash != body_hash:
-            raise KeyReused(before.order)
-        if before:
+        if before := _used_before(client, key, body_hash):
             return before.order, False
         order = place_order(new=new, actor=Actor(ActorKind.SYSTEM, client.name), at=at)
         IdempotencyKey.objects.create(client=client, key=key, body_hash=body_hash, order=order, created_at=at)
     return order, True
+
+
+def refund_once(
+    *,
+    client: ApiClient,
+    key: str,
+    body_hash: str,
+    order_id: uuid.UUID,
+    amount_minor: int,
+    reason: str,
+    actor: Actor,
+    at: datetime,
+) -> tuple[Payment, bool]:
+    """Grant the refund that the client calls `key`, or find the one it had before; says whether it is new.
+
+    `amount_minor` is in minor units of the order's currency. Raises KeyReused where the key stands for another body,
+    and what `refund` raises.
+    """
+    with transaction.atomic():
+        if (before := _used_before(client, key, body_hash)) and before.refund:
+            return before.refund, False
+        payment = refund(order_id=order_id, amount_minor=amount_minor, reason=reason, actor=actor, at=at)
+        IdempotencyKey.objects.create(
+            client=client, key=key, body_hash=body_hash, order_id=order_id, refund=payment, created_at=at
+        )
+    return payment, True
+
+
+def _used_before(client: ApiClient, key: str, body_hash: str) -> IdempotencyKey | None:
+    """What came of the request that the client called `key`; until the transaction ends nobody else may use the key.
+
+    Raises KeyReused.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"key:{client.pk}:{key}"])
+    before = IdempotencyKey.objects.select_related("order", "refund").filter(client=client, key=key).first()
+    if before and before.body_hash != body_hash:
+        raise KeyReused(before.order)
+    return before
 
 
 def _hash(token: str) -> str:

@@ -77,6 +77,8 @@ def test_a_missing_field_is_named(shop: Client, body: Body, missing: str) -> Non
         (b'{"currency": "\xff"}', "body"),
         (b"\xef\xbb\xbf{}", "body"),
         (json.dumps({}).encode("utf-16"), "body"),
+        ('{"\\ud800": 1}', "body"),
+        ('{"lines": [{"\\udc00": 1}]}', "body"),
     ],
     ids=lambda value: repr(value)[:40],
 )

@@ -1,5 +1,9 @@
 """Listing orders, seeing where one stands, and the document that describes it all."""
 
+import json
+import re
+from typing import Any
+
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from django.test import Client
@@ -59,13 +63,37 @@ def test_the_document_is_openapi_3_1_and_its_examples_are_valid(client: Client) 
     assert {path.removeprefix("/api/v1/orders") for path in document["paths"]} == {
         "",
         "/{order_id}",
-        *(f"/{{order_id}}/{verb}" for verb in ("approve", "reject", "cancel", "live", "wait")),
+        *(f"/{{order_id}}/{verb}" for verb in ("approve", "reject", "extend", "cancel", "refund", "live", "wait")),
     }
     schemas = document["components"]["schemas"]
-    shown = {name: schema["examples"] for name, schema in schemas.items() if "examples" in schema}
-    assert {"OrderIn", "OrderOut", "LiveOut", "NoteIn", "ReasonIn"} <= shown.keys()
-    for name, examples in shown.items():
+    for name, examples in examples_in(document).items():
         for example in examples:
             jsonschema.validate(example, {"$ref": f"#/components/schemas/{name}", **document})
+            assert example.keys() <= schemas[name]["properties"].keys()
     refusals = document["paths"]["/api/v1/orders"]["post"]["responses"]["422"]["content"]
     assert refusals.keys() == {"application/problem+json"}
+
+
+def test_every_operation_shows_an_example_of_each_body_and_names_its_scope(client: Client) -> None:
+    document = client.get("/api/v1/openapi.json").json()
+    shown = examples_in(document)
+
+    operations = [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+    assert len(operations) > 8
+    for path, method, operation in operations:
+        bodies = [*operation["responses"].values(), *([operation["requestBody"]] if "requestBody" in operation else [])]
+        named = {name for body in bodies for name in re.findall(r"#/components/schemas/(\w+)", json.dumps(body))}
+        assert len(named) >= 2  # an answer and a problem
+        assert named <= shown.keys(), f"{method} {path} has no example of {named - shown.keys()}"
+        needs = "read" if method == "get" else "place" if path == "/api/v1/orders" else "decide"
+        assert operation["security"] == [{"Token": [needs]}]
+
+
+def examples_in(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    schemas = document["components"]["schemas"]
+    return {name: schema["examples"] for name, schema in schemas.items() if "examples" in schema}
