@@ -16,6 +16,7 @@ from orders.models import Event, Order, Payment, Review, Shipment
 from orders.money import country_name, format_money
 from orders.selectors import OrderDetail
 from orders.services.placing import Address, InvalidOrder, NewLine, NewOrder
+from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL, Status, on_main_road
 from orders.templatetags.desk import decided, exactly, payment_status, to_the_second
 
@@ -35,9 +36,10 @@ def find(name: str) -> Order:
         named: dict[str, str | uuid.UUID] = {"pk": uuid.UUID(name)}
     except ValueError:
         named = {"number": name.strip().upper()}
-    if found := Order.objects.filter(**named).first():
+    if not wrong_with_text(name, 40) and (found := Order.objects.filter(**named).first()):
         return found
-    raise NoSuchOrder(f"There is no order {name}. Name it by its number, such as CS-104233, or by its id.")
+    shown = plain(name[:40])
+    raise NoSuchOrder(f"There is no order {shown}. Name it by its number, such as CS-104233, or by its id.")
 
 
 # Reading
@@ -176,7 +178,7 @@ def order_json(detail: OrderDetail) -> dict[str, Any]:
             }
             for line in detail.lines
         ],
-        "payments": [_payment_json(payment) for payment in detail.payments],
+        "payments": [payment_json(payment) for payment in detail.payments],
         "shipment": _shipment_json(shipment) if shipment else None,
         "timeline": [event_json(event) for event in reversed(detail.events)],
         "earlier_events": detail.earlier_events,
@@ -213,16 +215,24 @@ def event_json(event: Event) -> dict[str, Any]:
 def event_line(event: Event) -> str:
     entry = timeline.tell(event)
     by = f" by {entry.who}" if entry.who else ""
-    return _plain(f"{to_the_second(entry.at)}  {entry.title}{by}{f'  {entry.detail}' if entry.detail else ''}")
+    return plain(f"{to_the_second(entry.at)}  {entry.title}{by}{f'  {entry.detail}' if entry.detail else ''}")
 
 
 def order_text(detail: OrderDetail) -> str:
     """The order page for a terminal."""
-    return "\n".join(_plain(line) for line in _order_lines(detail))
+    return "\n".join(plain(line) for line in _order_lines(detail))
 
 
 def summary_text(order: Order) -> str:
     return f"{order.number} is {wording.STATUS_WORDS[order.status_now].lower()}."
+
+
+def deadline_text(order: Order, due_at: datetime) -> str:
+    return f"{order.number} waits for a decision until {exactly(due_at)}."
+
+
+def refund_text(order: Order, refund: Payment) -> str:
+    return f"{format_money(refund.amount_minor, refund.currency)} of {order.number} is being refunded."
 
 
 def _order_lines(detail: OrderDetail) -> Iterator[str]:
@@ -263,7 +273,7 @@ def _order_lines(detail: OrderDetail) -> Iterator[str]:
         yield f"  {event_line(event)}"
 
 
-def _plain(line: str) -> str:
+def plain(line: str) -> str:
     """One line, whatever a customer or a note has in it: nothing that a terminal would act on."""
     return "".join(character if character.isprintable() or character == "\xa0" else " " for character in line)
 
@@ -298,7 +308,7 @@ def _review_json(review: Review) -> dict[str, Any]:
     }
 
 
-def _payment_json(payment: Payment) -> dict[str, Any]:
+def payment_json(payment: Payment) -> dict[str, Any]:
     return {
         "kind": payment.kind,
         "amount_minor": payment.amount_minor,

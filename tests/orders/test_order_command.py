@@ -1,9 +1,10 @@
-"""`manage.py order place|show|watch|approve|reject|cancel`."""
+"""`manage.py order place|show|watch|approve|reject|extend|cancel|refund`."""
 
 import io
 import json
 import signal
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from django.utils import timezone
 from orders import cli
 from orders.management.commands import order as command
 from orders.models import Order, Outbox, Product
-from orders.services import actors, fulfilling, paying, reviewing, undoing
+from orders.services import actors, fulfilling, reviewing, undoing
+from orders.services.placing import NewLine
+from tests.conftest import PlaceOrder
 from tests.orders.processes import started
+from tests.orders.test_refunding import completed
 
 OF_TWO_LAMPS = ["--name", "Ann Lee", "--country", "DE", "--line", "LAMP:2:19.90"]
 
@@ -152,11 +156,30 @@ def test_the_customer_cancels_what_was_placed(goods: dict[str, Product]) -> None
     assert order.events.get(type="cancel").actor_kind == "customer"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_what_was_placed_and_cancelled_is_followed_to_its_end(goods: dict[str, Product]) -> None:
+    said = run("place", *OF_TWO_LAMPS, "--cancel-after", "0", "--watch", "--json")
+
+    assert [json.loads(line)["type"] for line in said.splitlines()] == ["place", "cancel"]
+
+
+def test_what_has_arrived_before_the_customer_cancels_stays(
+    goods: dict[str, Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arrive(_: float) -> None:
+        completed(Order.objects.get())
+
+    monkeypatch.setattr("time.sleep", arrive)
+
+    with pytest.raises(CommandError, match=r"An order that is completed can no longer be cancelled\."):
+        run("place", *OF_TWO_LAMPS, "--cancel-after", "60")
+
+
 def test_it_shows_what_the_order_page_shows(order_in_review: Order, alice: User) -> None:
     run("approve", order_in_review.number, "--as", "alice")
-    for step in (fulfilling.reserve_stock, paying.begin_charge):
+    for step in (fulfilling.reserve_stock, fulfilling.begin_charge):
         step(order_id=order_in_review.pk, at=timezone.now())
-    paying.record_charge(order_id=order_in_review.pk, reference="ch_1", declined="", at=timezone.now())
+    fulfilling.record_charge(order_id=order_in_review.pk, reference="ch_1", declined="", at=timezone.now())
 
     said = run("show", order_in_review.number)
 
@@ -209,13 +232,32 @@ def test_nothing_in_an_order_reaches_the_terminal_as_a_command(order_in_review: 
     assert all(character.isprintable() or character in "\n\xa0" for character in said)
 
 
-@pytest.mark.parametrize("verb", ["show", "watch", "approve", "reject", "cancel"])
+WHY = ["--as", "alice", "--reason", "x"]
+DECISIONS = {
+    "approve": ["--as", "alice"],
+    "reject": WHY,
+    "extend": [*WHY, "--by", "4h"],
+    "cancel": ["--as", "alice"],
+    "refund": [*WHY, "--amount", "12.50"],
+}
+
+
+@pytest.mark.parametrize("verb", ["show", "watch", *DECISIONS])
 @pytest.mark.parametrize("name", ["CS-1", "nonsense", "00000000-0000-0000-0000-000000000000"])
 def test_an_order_that_is_not_there_is_said_so(alice: User, verb: str, name: str) -> None:
-    words = {"reject": ["--as", "alice", "--reason", "x"], "approve": ["--as", "alice"], "cancel": ["--as", "alice"]}
-
     with pytest.raises(CommandError, match=f"There is no order {name}. Name it by its number"):
-        run(verb, name, *words.get(verb, []))
+        run(verb, name, *DECISIONS.get(verb, []))
+
+
+@pytest.mark.parametrize("name", ["\udcff", "CS-\x00", "CS-1\x1b[2J", "C" * 10_000])
+def test_a_name_that_is_no_text_finds_nobody(order_in_review: Order, name: str) -> None:
+    with pytest.raises(CommandError, match="There is no order") as refusal:
+        run("show", name)
+    with pytest.raises(CommandError, match="There is no user"):
+        run("approve", order_in_review.number, "--as", name)
+
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 150
 
 
 def test_an_operator_approves(order_in_review: Order, alice: User) -> None:
@@ -230,16 +272,97 @@ def test_an_operator_rejects_with_a_reason(order_in_review: Order, alice: User) 
     assert (told["status"], told["outcome"]) == ("rejected", "Rejected: A resale.")
 
 
+def test_a_lead_gives_more_time(order_in_review: Order, lead: User) -> None:
+    due_at = order_in_review.reviews.get().due_at + timedelta(hours=4)
+
+    told = answer("extend", order_in_review.number, "--as", "dana", "--by", "4h", "--reason", "She calls back")
+
+    assert order_in_review.reviews.get().due_at == due_at
+    assert (told["status"], datetime.fromisoformat(told["due_at"])) == ("in_review", due_at)
+
+
+def test_it_says_until_when_there_is_time_now(order_in_review: Order, lead: User) -> None:
+    said = run("extend", order_in_review.number, "--as", "dana", "--by", "2d", "--reason", "She calls back")
+
+    assert said.startswith(f"{order_in_review.number} waits for a decision until ")
+
+
+@pytest.mark.parametrize("span", ["soon", "-4h", "0h", "4", "1.5h", "9999999h", "400d"])
+def test_time_that_is_none_is_refused(order_in_review: Order, lead: User, span: str) -> None:
+    before = order_in_review.reviews.get().due_at
+
+    with pytest.raises(CommandError):
+        run("extend", order_in_review.number, "--as", "dana", f"--by={span}", "--reason", "x")
+
+    assert order_in_review.reviews.get().due_at == before
+
+
+def test_an_operator_refunds(place: PlaceOrder, alice: User) -> None:
+    order = completed(place(lines=[NewLine("LAMP", 1, 20_000)]))
+
+    told = answer("refund", order.number, "--as", "alice", "--amount", "12.50", "--reason", "It came late")
+
+    assert (told["order"], told["refund"]["amount_minor"], told["refund"]["status"]) == (
+        order.number,
+        1_250,
+        "processing",
+    )
+    assert order.events.get(type="refund_requested").payload["note"] == "It came late"
+
+
+def test_a_refund_with_its_number_is_granted_once(place: PlaceOrder, alice: User) -> None:
+    order = completed(place(lines=[NewLine("LAMP", 1, 20_000)]))
+    words = ["refund", order.number, "--as", "alice", "--amount", "12.50", "--reason", "Late", "--number", "1"]
+
+    assert run(*words) == f"€12.50 of {order.number} is being refunded.\n"
+    with pytest.raises(CommandError, match=r"€12\.50 has been refunded since"):
+        run(*words)
+
+    assert order.payments.filter(kind="refund").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [
+        ("0", "more than zero"),
+        ("-5", "more than zero"),
+        ("1.005", "more decimals than EUR knows"),
+        ("200.01", "Only €200.00 is left"),
+        ("NaN", "must be an amount such as 12.50"),
+        ("1e400", "must be an amount such as 12.50"),
+    ],
+)
+def test_an_amount_that_is_none_refunds_nothing(place: PlaceOrder, alice: User, amount: str, told: str) -> None:
+    order = completed(place(lines=[NewLine("LAMP", 1, 20_000)]))
+
+    with pytest.raises(CommandError, match=told):
+        run("refund", order.number, "--as", "alice", f"--amount={amount}", "--reason", "Late")
+
+    assert not order.payments.filter(kind="refund").exists()
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "a\x00b", "\udcff", "x" * 2_001])
+@pytest.mark.parametrize("verb", ["reject", "extend"])
+def test_a_reason_that_is_none_changes_nothing(order_in_review: Order, lead: User, verb: str, reason: str) -> None:
+    words = ["--by", "4h"] if verb == "extend" else []
+
+    with pytest.raises(CommandError, match=r"[Rr]eason"):
+        run(verb, order_in_review.number, "--as", "dana", f"--reason={reason}", *words)
+
+    order_in_review.refresh_from_db()
+    assert order_in_review.version == 4
+
+
 def test_an_operator_cancels(order_in_review: Order, alice: User) -> None:
     told = answer("cancel", order_in_review.number, "--as", "alice", "--reason", "A wish.")
 
     assert (told["status"], told["outcome"]) == ("cancelled", "Cancelled: A wish.")
 
 
-@pytest.mark.parametrize("words", [["approve"], ["reject", "--reason", "x"], ["cancel"]])
-def test_who_may_not_decide_is_refused(order_in_review: Order, viewer: User, words: list[str]) -> None:
-    with pytest.raises(CommandError, match=f"vera may not {words[0]} an order."):
-        run(*words, order_in_review.number, "--as", "vera")
+@pytest.mark.parametrize("verb", DECISIONS)
+def test_who_may_not_decide_is_refused(order_in_review: Order, viewer: User, verb: str) -> None:
+    with pytest.raises(CommandError, match=f"vera may not {verb} an order."):
+        run(verb, order_in_review.number, *DECISIONS[verb], "--as", "vera")
 
     order_in_review.refresh_from_db()
     assert order_in_review.status == "in_review"
@@ -300,6 +423,16 @@ def test_it_leaves_quietly_when_asked_to(order_in_review: Order) -> None:
 
         assert process.stdout.read() == "CommandError: Stopped; the order goes on.\n"
         assert process.wait() == 130
+
+
+def test_its_help_shows_how_each_verb_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        call_command("order", "--help")
+
+    told = capsys.readouterr().out
+    assert left.value.code == 0
+    for verb in ("place", "show", "watch", *DECISIONS):
+        assert f"\n  order {verb} " in told
 
 
 def test_an_ended_order_is_told_and_left(expired_order: Order) -> None:

@@ -1,34 +1,57 @@
-"""`manage.py order place|show|watch|approve|reject|cancel`: the desk at a terminal, through the same services."""
+"""`manage.py order VERB`: the desk at a terminal, through the same services."""
 
 import json
 import re
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from orders import cli, live, money, selectors
 from orders.models import ActorKind, Order
-from orders.services import actors, placing, reviewing, transitions, undoing
+from orders.services import actors, placing, refunding, reviewing, transitions, undoing
+from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL
 
 PLACED_BY = actors.Actor(ActorKind.SYSTEM, "Command line")
 LISTEN_CHECK_SECONDS = 30.0
 
 
+EXAMPLES = """\
+from placing to the end:
+  order place --name "Ann Lee" --country DE --line LAMP:2:600 --watch
+  order place --file order.json --cancel-after 2 --watch
+  order show CS-104233
+  order watch CS-104233
+  order approve CS-104233 --as alice
+  order reject CS-104233 --as alice --reason "The card is not hers"
+  order extend CS-104233 --as dana --by 4h --reason "She calls back"
+  order cancel CS-104233 --as alice
+  order refund CS-104233 --as alice --amount 12.50 --reason "It came late"
+
+Each verb has a --help of its own, and --json for programs. --as names who decides: that user's role counts.
+"""
+
+
+class Examples(DjangoHelpFormatter, RawDescriptionHelpFormatter):
+    """Django's own order of arguments, and the examples line by line as they are written."""
+
+
 class Command(BaseCommand):
     help = "Places an order, shows or follows one, and decides on it. Orders are named by number or by id."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.epilog, parser.formatter_class = EXAMPLES, Examples
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
         def verb(name: str, handler: Callable[..., None], told: str, *, of_order: bool = True) -> ArgumentParser:
@@ -42,15 +65,31 @@ class Command(BaseCommand):
         _place_arguments(verb("place", self.place, "Place an order.", of_order=False))
         verb("show", self.show, "Show an order as it is now.")
         verb("watch", self.watch, "Follow an order, one line for each event, until it has ended.")
+        decisions = {}
         for name, handler, told in (
             ("approve", self.approve, "Let an order in review go on."),
             ("reject", self.reject, "Turn an order in review down."),
+            ("extend", self.extend, "Give an order in review more time."),
             ("cancel", self.cancel, "Stop an order; what was done already is undone."),
+            ("refund", self.refund, "Give money back of an order that has ended."),
         ):
-            deciding = verb(name, handler, told)
+            deciding = decisions[name] = verb(name, handler, told)
             deciding.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
             if name != "approve":
-                deciding.add_argument("--reason", default="", required=name == "reject")
+                deciding.add_argument("--reason", default="", required=name != "cancel", help="why")
+        decisions["extend"].add_argument(
+            "--by",
+            type=_span,
+            required=True,
+            metavar="4h",
+            help="from the deadline or, past it, from now",
+        )
+        decisions["refund"].add_argument(
+            "--amount", type=_amount, required=True, metavar="12.50", help="in the order's currency"
+        )
+        decisions["refund"].add_argument(
+            "--number", type=int, help="which refund of the order it is, from 1: given twice, it refunds once"
+        )
 
     def handle(self, *args: object, handler: Callable[..., None], **options: Any) -> None:
         try:
@@ -67,7 +106,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Stopped; the order goes on.", returncode=130) from None
 
-    def place(self, *, json: bool, cancel_after: float | None, **options: Any) -> None:
+    def place(self, *, json: bool, cancel_after: float | None, watch: bool, **options: Any) -> None:
         at = timezone.now()
         new = cli.new_order(_order_text(options), at=at)
         order = placing.place_order(new=new, actor=PLACED_BY, at=at)
@@ -76,19 +115,24 @@ class Command(BaseCommand):
             time.sleep(cancel_after)
             customer = actors.Actor(ActorKind.CUSTOMER, order.customer_name[:150])
             undoing.cancel(order_id=order.pk, actor=customer, at=timezone.now(), reason="")
-        self.answer(order, json=json)
+        if watch:
+            self.follow(order, json=json)
+        else:
+            self.answer(order, json=json)
 
     def show(self, *, order: str, json: bool, **options: Any) -> None:
         detail = selectors.order_detail(cli.find(order).pk)
         self.write(_document(cli.order_json(detail)) if json else cli.order_text(detail))
 
     def watch(self, *, order: str, json: bool, **options: Any) -> None:
-        found = cli.find(order)
+        self.follow(cli.find(order), json=json)
+
+    def follow(self, order: Order, *, json: bool) -> None:
         told = 0
-        for status in _statuses(found):
-            for event in found.events.filter(sequence__gt=told).order_by("sequence"):
+        for status in _statuses(order):
+            for event in order.events.filter(sequence__gt=told).order_by("sequence"):
                 told = event.sequence
-                line = {"order": found.number, **cli.event_json(event)}
+                line = {"order": order.number, **cli.event_json(event)}
                 self.write(_document(line) if json else cli.event_line(event))
             if status in TERMINAL:
                 return
@@ -103,14 +147,36 @@ class Command(BaseCommand):
         reviewing.reject(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
         self.answer(found, json=json)
 
+    def extend(self, *, order: str, user: str, reason: str, by: timedelta, json: bool, **options: Any) -> None:
+        found, actor, now = cli.find(order), _operator(user), timezone.now()
+        review = reviewing.open_review(found)
+        due_at = max(now, review.due_at if review else now) + by
+        reviewing.extend(order_id=found.pk, actor=actor, at=now, due_at=due_at, reason=reason)
+        self.answer(found, json=json, told=cli.deadline_text(found, due_at), due_at=due_at.isoformat())
+
+    def refund(
+        self, *, order: str, user: str, reason: str, amount: Decimal, number: int | None, json: bool, **options: Any
+    ) -> None:
+        found, actor = cli.find(order), _operator(user)
+        try:
+            minor = money.to_minor(amount, found.currency)
+        except ValueError as wrong:
+            raise CommandError(f"--amount: {wrong}.") from None
+        payment = refunding.refund(
+            order_id=found.pk, amount_minor=minor, reason=reason, actor=actor, at=timezone.now(), number=number
+        )
+        told = cli.refund_text(found, payment)
+        self.answer(found, json=json, told=told, refund=cli.payment_json(payment))
+
     def cancel(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
         undoing.cancel(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
         self.answer(found, json=json)
 
-    def answer(self, order: Order, *, json: bool) -> None:
+    def answer(self, order: Order, *, json: bool, told: str = "", **beside: object) -> None:
+        """Where the order stands now: with `beside` as a document, or in words, where there are none better."""
         order.refresh_from_db()
-        self.write(_document(cli.summary_json(order)) if json else cli.summary_text(order))
+        self.write(_document(cli.summary_json(order) | beside) if json else told or cli.summary_text(order))
 
     def write(self, text: str) -> None:
         self.stdout.write(text)
@@ -129,6 +195,7 @@ def _place_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--currency", default="EUR", help="such as EUR, the default")
     parser.add_argument("--line", type=_line, action="append", metavar="SKU:QUANTITY:PRICE", help="may be repeated")
     parser.add_argument("--cancel-after", type=_seconds, metavar="SECONDS", help="then the customer cancels it")
+    parser.add_argument("--watch", action="store_true", help="then follow it until it has ended")
 
 
 def _order_text(options: dict[str, Any]) -> bytes:
@@ -181,9 +248,11 @@ def _status(order: Order) -> str:
 
 def _operator(name: str) -> actors.Actor:
     try:
+        if wrong_with_text(name, 150):
+            raise User.DoesNotExist
         return actors.Actor.operator(User.objects.get_by_natural_key(name))
     except User.DoesNotExist:
-        raise CommandError(f"There is no user {name}: name one with --as.") from None
+        raise CommandError(f"There is no user {cli.plain(name[:150])}: name one with --as.") from None
 
 
 def _document(content: dict[str, Any]) -> str:
@@ -205,3 +274,16 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= 86_400:
         raise ArgumentTypeError(f"must be a number of seconds from 0 to 86400, not {text!r}")
     return seconds
+
+
+def _span(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text, re.ASCII)
+    if not match:
+        raise ArgumentTypeError(f"must be a span such as 45s, 30m, 4h or 2d, not {text!r}")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]] * timedelta(seconds=1)
+
+
+def _amount(text: str) -> Decimal:
+    if not re.fullmatch(r"-?\d{1,15}(?:\.\d{1,4})?", text, re.ASCII):
+        raise ArgumentTypeError(f"must be an amount such as 12.50, not {text!r}")
+    return Decimal(text)
