@@ -52,6 +52,8 @@ _TITLES: dict[str, str] = {
     Action.DISPATCH: "Handing the package to the carrier",
     Action.CONFIRM_DISPATCH: "The carrier has the package",
     Action.COMPLETE: "Completed",
+    Action.HALT: "Needs attention",
+    Action.RETRY: "Sent on its way again",
     Action.FAIL: "Failed: what was done is being undone",
     "refund_requested": "Refund granted",
     "refund": "Money refunded",
@@ -61,7 +63,16 @@ _TITLES: dict[str, str] = {
     Action.FINISH_UNDO: "Everything undone",
 }
 _GOOD = {Action.APPROVE, Action.COMPLETE}
-_BAD = {Action.INVALIDATE, Action.BLOCK, Action.REJECT, Action.EXPIRE, Action.FAIL, "charge_declined", "refund_failed"}
+_BAD = {
+    Action.INVALIDATE,
+    Action.BLOCK,
+    Action.REJECT,
+    Action.EXPIRE,
+    Action.HALT,
+    Action.FAIL,
+    "charge_declined",
+    "refund_failed",
+}
 _SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at", "due_before"}
 
 
@@ -82,6 +93,8 @@ def _detail(type_: str, payload: dict[str, Any]) -> str:
             return _joined(money.format_money(minor, code), f"“{note}”" if note else "")
         case Action.BLOCK | Action.OPEN_REVIEW, {"reasons": list(reasons)}:
             return _joined(*(str(reason.get("text", "")) for reason in reasons))
+        case Action.HALT, {"reason": str(reason)}:
+            return reason
         case Action.RESERVE | "release", {"units": int(units)}:
             return f"{units:,} {'unit' if units == 1 else 'units'}"
         case Action.CONFIRM_DISPATCH, _:

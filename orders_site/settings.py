@@ -156,6 +156,7 @@ API_BODY_BYTES = 1_000_000
 REVIEW_DEADLINE = env_duration("REVIEW_DEADLINE", "24h")
 REVIEW_ESCALATES = env_bool("REVIEW_ESCALATES", False)
 REVIEW_ESCALATION_DEADLINE = env_duration("REVIEW_ESCALATION_DEADLINE", "4h")
+ATTENTION_DEADLINE = env_duration("ATTENTION_DEADLINE", "24h")
 REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False)
 
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …

@@ -15,7 +15,7 @@ from orders import money
 from orders.models import Order, Payment
 from orders.roles import REFUND_LIMITS, Role
 from orders.services.actors import Actor, NotPermitted
-from orders.services.fulfilling import MoneyMove
+from orders.services.paying import MoneyMove
 from orders.services.texts import wrong_with_note
 from orders.services.transitions import ActionRefused, lock, note_event, tell_engine, words
 from orders.states import TERMINAL, Status

@@ -74,29 +74,39 @@ def validate_order(*, order_id: uuid.UUID, at: datetime) -> Standing:
 
 
 def settle_review(*, order_id: uuid.UUID, at: datetime) -> Standing:
-    """Say how the review stands, and do what is due: remind, escalate to leads, or let the order expire."""
+    """Say how the review stands, and do what is due: remind, escalate to leads, or let the order expire or fail."""
     with transaction.atomic():
         order = lock(order_id)
         review = open_review(order)
         if review and review.due_at <= at:
-            if review.at_deadline == Review.AtDeadline.ESCALATE and review.level == Review.Level.OPERATOR:
-                _escalate(order, review, at=at)
-            else:
-                close_review(order, Decision.EXPIRED, actor=SYSTEM, at=at)
-                transition(order, Action.EXPIRE, actor=SYSTEM, at=at, outcome="Nobody decided before the deadline.")
+            _do_what_is_due(order, review, at=at)
         elif review and review.remind_at and review.remind_at <= at:
             order.reviews.filter(pk=review.pk).update(remind_at=None)
             transition(order, Action.REMIND, actor=SYSTEM, at=at, due_at=review.due_at.isoformat())
         return _standing(order)
 
 
+def _do_what_is_due(order: Order, review: Review, *, at: datetime) -> None:
+    asks_leads = review.at_deadline == Review.AtDeadline.ESCALATE and review.level == Review.Level.OPERATOR
+    if asks_leads or review.at_deadline == Review.AtDeadline.ASK_AGAIN:
+        _escalate(order, review, at=at)
+        return
+    close_review(order, Decision.EXPIRED, actor=SYSTEM, at=at)
+    if review.kind == Review.Kind.APPROVAL:
+        transition(order, Action.EXPIRE, actor=SYSTEM, at=at, outcome="Nobody decided before the deadline.")
+    else:
+        outcome = f"{order.outcome.rstrip('.')}. Nobody helped before the deadline."
+        transition(order, Action.FAIL, actor=SYSTEM, at=at, outcome=outcome[-500:])
+
+
 def _escalate(order: Order, review: Review, *, at: datetime) -> None:
     due_at = at + settings.REVIEW_ESCALATION_DEADLINE
-    order.reviews.filter(pk=review.pk).update(level=Review.Level.LEAD, due_at=due_at, remind_at=_reminder(at, due_at))
+    order.reviews.filter(pk=review.pk).update(level=Review.Level.LEAD, due_at=due_at, remind_at=reminder(at, due_at))
     transition(order, Action.ESCALATE, actor=SYSTEM, at=at, due_at=due_at.isoformat())
 
 
-def _reminder(at: datetime, due_at: datetime) -> datetime:
+def reminder(at: datetime, due_at: datetime) -> datetime:
+    """When those who are asked at `at` are reminded of `due_at`."""
     return at + REMINDER * (due_at - at)
 
 
@@ -112,7 +122,7 @@ def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime,
         order = lock(order_id)
         review = open_review(order)
         if review is None:
-            raise _no_longer_open(order)
+            raise why_not_open(order)
         if not reason:
             raise ActionRefused("Give a reason: your colleagues will want to know why.")
         if wrong := wrong_with_note(reason):
@@ -121,7 +131,7 @@ def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime,
             raise DeadlineRefused(
                 f"The new deadline must be later than the present one, and at most {LONGEST_REVIEW.days} days away."
             )
-        order.reviews.filter(pk=review.pk).update(due_at=due_at, remind_at=_reminder(at, due_at))
+        order.reviews.filter(pk=review.pk).update(due_at=due_at, remind_at=reminder(at, due_at))
         transition(
             order,
             Action.EXTEND,
@@ -158,8 +168,8 @@ def _decide(order_id: uuid.UUID, action: Action, decision: Decision, *, actor: A
     with transaction.atomic():
         order = lock(order_id)
         review = open_review(order)
-        if review is None:
-            raise _no_longer_open(order)
+        if review is None or not may(order.status_now, action):
+            raise why_not_open(order)
         if review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
             raise ActionRefused("It was escalated: a lead has to decide.")
         if action == Action.REJECT and not note:
@@ -197,7 +207,7 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
                 order=order,
                 opened_at=at,
                 due_at=due_at,
-                remind_at=_reminder(at, due_at),
+                remind_at=reminder(at, due_at),
                 at_deadline=Review.AtDeadline.ESCALATE if settings.REVIEW_ESCALATES else Review.AtDeadline.EXPIRE,
                 reasons=reasons,
                 risk_score=verdict.risk_score,
@@ -213,7 +223,8 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
             )
 
 
-def _no_longer_open(order: Order) -> ActionRefused:
+def why_not_open(order: Order) -> ActionRefused:
+    """Who was first, or that there is nothing to decide on."""
     last = order.reviews.select_related("decided_by").exclude(decision="").order_by("-decided_at").first()
     if last:
         return AlreadyDecided(last, order.status_now)

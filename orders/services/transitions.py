@@ -47,12 +47,12 @@ def lock(order_id: uuid.UUID) -> Order:
 def transition(
     order: Order, action: Action, *, actor: Actor, at: datetime, outcome: str = "", **details: object
 ) -> None:
-    """Move a locked order along the transition table, with its event.
+    """Move a locked order along the transition table, with its event. `outcome` is what its page says of it now.
 
     Raises IllegalTransition where the table has no such step.
     """
     before, after = order.status_now, next_status(order.status_now, action)
-    since = order.status_at if after == before else at
+    since, outcome = (order.status_at, outcome or order.outcome) if after == before else (at, outcome)
     moved = Order.objects.filter(pk=order.pk, status=before, version=order.version).update(
         status=after, status_at=since, version=F("version") + 1, outcome=outcome
     )

@@ -8,7 +8,7 @@ from django.db.models import F
 
 from orders.models import Decision, Event, Order, Payment, Product, Reservation, Shipment
 from orders.services.actors import SYSTEM, Actor, authorise
-from orders.services.fulfilling import MoneyMove
+from orders.services.paying import MoneyMove
 from orders.services.reviewing import close_review
 from orders.services.texts import wrong_with_note
 from orders.services.transitions import ActionRefused, lock, note_event, tell_engine, transition, words

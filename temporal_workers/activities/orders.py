@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from orders.services import fulfilling, refunding, reviewing, undoing
+from orders.services import fulfilling, paying, refunding, reviewing, undoing
 from temporal_workers import contracts
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import (
@@ -47,15 +47,13 @@ def reserve_stock(step: OrderStep) -> StepResult:
 
 @implements(contracts.begin_charge)
 def begin_charge(step: OrderStep) -> MoneyResult:
-    return _money(fulfilling.begin_charge(order_id=step.order_id, at=_now()))
+    return _money(paying.begin_charge(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.record_charge)
 def record_charge(record: RecordCharge) -> StepResult:
     return StepResult(
-        fulfilling.record_charge(
-            order_id=record.order_id, reference=record.reference, declined=record.declined, at=_now()
-        )
+        paying.record_charge(order_id=record.order_id, reference=record.reference, declined=record.declined, at=_now())
     )
 
 
@@ -106,5 +104,5 @@ def settle_refund(settle: SettleRefund) -> StepResult:
     )
 
 
-def _money(move: fulfilling.MoneyMove) -> MoneyResult:
+def _money(move: paying.MoneyMove) -> MoneyResult:
     return MoneyResult(move.status, move.key, move.amount_minor, move.currency, move.of_charge)

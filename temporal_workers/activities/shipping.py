@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from orders.services import fulfilling
+from orders.services import shipping
 from temporal_workers import contracts
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import OrderStep, ParcelResult, RecordDispatch, StepResult
@@ -14,23 +14,23 @@ def _now() -> datetime:
 
 @implements(contracts.begin_package)
 def begin_package(step: OrderStep) -> ParcelResult:
-    return _parcel(fulfilling.begin_package(order_id=step.order_id, at=_now()))
+    return _parcel(shipping.begin_package(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.record_package)
 def record_package(step: OrderStep) -> StepResult:
-    return StepResult(fulfilling.record_package(order_id=step.order_id, at=_now()))
+    return StepResult(shipping.record_package(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.begin_dispatch)
 def begin_dispatch(step: OrderStep) -> ParcelResult:
-    return _parcel(fulfilling.begin_dispatch(order_id=step.order_id, at=_now()))
+    return _parcel(shipping.begin_dispatch(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.record_dispatch)
 def record_dispatch(record: RecordDispatch) -> StepResult:
     return StepResult(
-        fulfilling.record_dispatch(
+        shipping.record_dispatch(
             order_id=record.order_id,
             carrier=record.carrier,
             tracking_number=record.tracking_number,
@@ -39,5 +39,5 @@ def record_dispatch(record: RecordDispatch) -> StepResult:
     )
 
 
-def _parcel(parcel: fulfilling.Parcel) -> ParcelResult:
+def _parcel(parcel: shipping.Parcel) -> ParcelResult:
     return ParcelResult(parcel.status, parcel.key, parcel.recipient, parcel.address)

@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orders.states import UNDOING, Status
+    from orders.states import NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Status
     from temporal_workers import contracts
     from temporal_workers.contracts import (
         ChargePayment,
@@ -67,9 +67,9 @@ class OrderWorkflow:
             await self._receive()
             await self._validate()
             await self._await_decision()
-            await self._reserve_stock()
-            await self._charge()
-            await self._ship()
+            await self._with_help(self._reserve_stock)
+            await self._with_help(self._charge)
+            await self._with_help(self._ship)
             await self._complete()
         except LeftMainRoad:
             await self._undo()
@@ -121,9 +121,10 @@ class OrderWorkflow:
         self._note(standing)
 
     async def _await_decision(self) -> None:
-        """Wait for news, the reminder or the deadline, then ask the row, until it is no longer in review."""
-        while self._status == Status.IN_REVIEW:
-            await self._news_or_time()
+        """Wait for news, the reminder or the deadline, then ask the row, until it no longer waits for people."""
+        while self._status in WAITS_FOR_PEOPLE:
+            if self._due_at:
+                await self._news_or_time()
             settle = SettleReview(self._order.order_id, workflow.now())
             standing = await workflow.execute_local_activity(contracts.settle_review, settle, **DATABASE)
             self._note(standing)
@@ -139,13 +140,26 @@ class OrderWorkflow:
             await workflow.wait_condition(lambda: self._news, timeout=None if left is None else max(left, 0.01))
         self._news = False
 
+    async def _with_help(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take a step, and take it again each time that a person has put right what was in its way."""
+        await step()
+        while self._status in NEEDS_ATTENTION:
+            self._due_at = None  # the row says it
+            await self._await_decision()
+            await step()
+
+    def _register(self, compensation: Compensation) -> None:
+        """Have it on the stack, once: a step that is taken again is undone once."""
+        if compensation not in self._compensations:
+            self._compensations.append(compensation)
+
     async def _reserve_stock(self) -> None:
-        self._compensations.append(self._release)
+        self._register(self._release)
         reserved = await workflow.execute_local_activity(contracts.reserve_stock, self._step, **DATABASE)
         self._go_on(reserved.status)
 
     async def _charge(self) -> None:
-        self._compensations.append(self._refund)
+        self._register(self._refund)
         money = await workflow.execute_local_activity(contracts.begin_charge, self._step, **DATABASE)
         self._go_on(money.status)
         if not money.key:
@@ -162,7 +176,7 @@ class OrderWorkflow:
         self._go_on(charged.status)
 
     async def _ship(self) -> None:
-        self._compensations.append(self._recall)
+        self._register(self._recall)
         try:
             shipped: ShippingResult = await workflow.execute_child_workflow(
                 ShippingWorkflow.run,

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from orders import accounts
 from orders.admin import CappedPaginator
 from orders.models import ApiClient, Event, IdempotencyKey, Order, Product
-from orders.services import actors, fulfilling, relaying, reviewing, stocking
+from orders.services import actors, fulfilling, paying, relaying, reviewing, shipping, stocking
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 RECORDS = sorted((model for model in apps.get_app_config("orders").get_models()), key=lambda model: model.__name__)
@@ -60,9 +60,9 @@ def shipped(order_in_review: Order, alice: User) -> Order:
     order: dict[str, Any] = {"order_id": order_in_review.pk, "at": NOW}
     reviewing.approve(**order, actor=actors.Actor.operator(alice))
     fulfilling.reserve_stock(**order)
-    fulfilling.begin_charge(**order)
-    fulfilling.record_charge(**order, reference="ch_1", declined="")
-    fulfilling.begin_package(**order)
+    paying.begin_charge(**order)
+    paying.record_charge(**order, reference="ch_1", declined="")
+    shipping.begin_package(**order)
     relaying.record_heartbeat(worker="w-1", queues="orders", started_at=NOW, temporal_seen_at=NOW, at=NOW)
     client = ApiClient.objects.create(name="shop", token_hash="0" * 64, scopes=["place"], created_at=NOW)
     IdempotencyKey.objects.create(client=client, key="key-1", body_hash="0" * 64, order=order_in_review, created_at=NOW)

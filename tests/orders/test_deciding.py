@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from orders.models import ActorKind, Order, Outbox, Review
-from orders.services import fulfilling, placing, reviewing, undoing
+from orders.services import fulfilling, paying, placing, reviewing, shipping, undoing
 from orders.services.actors import SYSTEM, Actor, NotPermitted
 from orders.services.reviewing import AlreadyDecided
 from orders.services.transitions import ActionRefused
@@ -126,10 +126,10 @@ def test_a_customer_may_cancel(order_in_review: Order) -> None:
 def test_from_dispatching_on_a_cancel_is_refused(order_in_review: Order, as_alice: Actor) -> None:
     reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=NOW)
     fulfilling.reserve_stock(order_id=order_in_review.pk, at=NOW)
-    fulfilling.begin_charge(order_id=order_in_review.pk, at=NOW)
-    fulfilling.record_charge(order_id=order_in_review.pk, reference="ch_1", declined="", at=NOW)
-    fulfilling.begin_package(order_id=order_in_review.pk, at=NOW)
-    fulfilling.begin_dispatch(order_id=order_in_review.pk, at=NOW)
+    paying.begin_charge(order_id=order_in_review.pk, at=NOW)
+    paying.record_charge(order_id=order_in_review.pk, reference="ch_1", declined="", at=NOW)
+    shipping.begin_package(order_id=order_in_review.pk, at=NOW)
+    shipping.begin_dispatch(order_id=order_in_review.pk, at=NOW)
 
     with pytest.raises(ActionRefused, match="dispatching can no longer be cancelled"):
         undoing.cancel(order_id=order_in_review.pk, actor=as_alice, at=NOW, reason="Late")
@@ -162,12 +162,12 @@ def test_steps_of_the_engine_may_run_twice(place: PlaceOrder) -> None:
         lambda: reviewing.receive_order(order_id=order.pk, at=NOW),
         lambda: reviewing.validate_order(order_id=order.pk, at=NOW),
         lambda: fulfilling.reserve_stock(order_id=order.pk, at=NOW),
-        lambda: fulfilling.begin_charge(order_id=order.pk, at=NOW),
-        lambda: fulfilling.record_charge(order_id=order.pk, reference="ch_1", declined="", at=NOW),
-        lambda: fulfilling.begin_package(order_id=order.pk, at=NOW),
-        lambda: fulfilling.record_package(order_id=order.pk, at=NOW),
-        lambda: fulfilling.begin_dispatch(order_id=order.pk, at=NOW),
-        lambda: fulfilling.record_dispatch(order_id=order.pk, carrier="c", tracking_number="t", at=NOW),
+        lambda: paying.begin_charge(order_id=order.pk, at=NOW),
+        lambda: paying.record_charge(order_id=order.pk, reference="ch_1", declined="", at=NOW),
+        lambda: shipping.begin_package(order_id=order.pk, at=NOW),
+        lambda: shipping.record_package(order_id=order.pk, at=NOW),
+        lambda: shipping.begin_dispatch(order_id=order.pk, at=NOW),
+        lambda: shipping.record_dispatch(order_id=order.pk, carrier="c", tracking_number="t", at=NOW),
         lambda: fulfilling.complete_order(order_id=order.pk, at=NOW),
     ]
 

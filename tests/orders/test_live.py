@@ -16,7 +16,7 @@ from django.test import AsyncClient
 
 from orders import live
 from orders.models import Order
-from orders.services import fulfilling, relaying, reviewing
+from orders.services import fulfilling, paying, relaying, reviewing
 from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 
@@ -124,7 +124,7 @@ async def test_many_events_of_one_transaction_are_told_once(
         with transaction.atomic():
             reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=datetime.now(UTC))
             fulfilling.reserve_stock(order_id=order_in_review.pk, at=datetime.now(UTC))
-            fulfilling.begin_charge(order_id=order_in_review.pk, at=datetime.now(UTC))
+            paying.begin_charge(order_id=order_in_review.pk, at=datetime.now(UTC))
 
     await in_thread(at_once)
 

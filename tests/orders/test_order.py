@@ -10,7 +10,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from orders.models import Event, Order
-from orders.services import fulfilling, relaying, reviewing, undoing
+from orders.services import fulfilling, paying, relaying, reviewing, shipping, undoing
 from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 from tests.orders.conftest import SignedIn
@@ -24,12 +24,12 @@ def shipped(order_in_review: Order, as_bob: Actor) -> Order:
     key = order_in_review.pk
     reviewing.approve(order_id=key, actor=as_bob, at=NOW)
     fulfilling.reserve_stock(order_id=key, at=NOW)
-    fulfilling.begin_charge(order_id=key, at=NOW)
-    fulfilling.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
-    fulfilling.begin_package(order_id=key, at=NOW)
-    fulfilling.record_package(order_id=key, at=NOW)
-    fulfilling.begin_dispatch(order_id=key, at=NOW)
-    fulfilling.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=NOW)
+    paying.begin_charge(order_id=key, at=NOW)
+    paying.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
+    shipping.begin_package(order_id=key, at=NOW)
+    shipping.record_package(order_id=key, at=NOW)
+    shipping.begin_dispatch(order_id=key, at=NOW)
+    shipping.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=NOW)
     fulfilling.complete_order(order_id=key, at=NOW)
     order_in_review.refresh_from_db()
     return order_in_review
@@ -99,8 +99,8 @@ def test_a_cancelled_order_says_what_became_of_the_money(
     key = order_in_review.pk
     reviewing.approve(order_id=key, actor=as_bob, at=NOW)
     fulfilling.reserve_stock(order_id=key, at=NOW)
-    fulfilling.begin_charge(order_id=key, at=NOW)
-    fulfilling.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
+    paying.begin_charge(order_id=key, at=NOW)
+    paying.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
     undoing.cancel(order_id=key, actor=as_bob, at=NOW, reason="")
 
     undoing_page = at_alices.get(order_in_review.get_absolute_url()).content.decode()

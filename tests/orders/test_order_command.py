@@ -16,7 +16,7 @@ from django.utils import timezone
 from orders import cli
 from orders.management.commands import order as command
 from orders.models import Order, Outbox, Product
-from orders.services import actors, fulfilling, reviewing, undoing
+from orders.services import actors, fulfilling, paying, reviewing, undoing
 from orders.services.placing import NewLine
 from tests.conftest import PlaceOrder
 from tests.orders.processes import started
@@ -177,9 +177,9 @@ def test_what_has_arrived_before_the_customer_cancels_stays(
 
 def test_it_shows_what_the_order_page_shows(order_in_review: Order, alice: User) -> None:
     run("approve", order_in_review.number, "--as", "alice")
-    for step in (fulfilling.reserve_stock, fulfilling.begin_charge):
+    for step in (fulfilling.reserve_stock, paying.begin_charge):
         step(order_id=order_in_review.pk, at=timezone.now())
-    fulfilling.record_charge(order_id=order_in_review.pk, reference="ch_1", declined="", at=timezone.now())
+    paying.record_charge(order_id=order_in_review.pk, reference="ch_1", declined="", at=timezone.now())
 
     said = run("show", order_in_review.number)
 

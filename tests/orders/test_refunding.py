@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection
 
 from orders.models import Order, Outbox, Payment
-from orders.services import fulfilling, refunding, reviewing, undoing
+from orders.services import fulfilling, paying, refunding, reviewing, shipping, undoing
 from orders.services.actors import SYSTEM, Actor, NotPermitted
 from orders.services.placing import NewLine
 from orders.services.transitions import ActionRefused
@@ -24,13 +24,13 @@ def completed(order: Order) -> Order:
         reviewing.receive_order,
         reviewing.validate_order,
         fulfilling.reserve_stock,
-        fulfilling.begin_charge,
+        paying.begin_charge,
     ):
         step(order_id=order.pk, at=NOW)
-    fulfilling.record_charge(order_id=order.pk, reference="ch_1", declined="", at=NOW)
-    for later in (fulfilling.begin_package, fulfilling.record_package, fulfilling.begin_dispatch):
+    paying.record_charge(order_id=order.pk, reference="ch_1", declined="", at=NOW)
+    for later in (shipping.begin_package, shipping.record_package, shipping.begin_dispatch):
         later(order_id=order.pk, at=NOW)
-    fulfilling.record_dispatch(order_id=order.pk, carrier="Meridian", tracking_number="MP1", at=NOW)
+    shipping.record_dispatch(order_id=order.pk, carrier="Meridian", tracking_number="MP1", at=NOW)
     fulfilling.complete_order(order_id=order.pk, at=NOW)
     order.refresh_from_db()
     assert order.status == "completed"

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
 from orders.models import Order, Payment, Product, Reservation
-from orders.services import fulfilling, reviewing, undoing
+from orders.services import attending, fulfilling, paying, reviewing, stocking, undoing
 from orders.services.actors import Actor
 from orders.services.placing import Address, NewLine
 from tests.conftest import PlaceOrder
@@ -143,15 +143,67 @@ def test_an_order_can_be_cancelled_during_its_review(place: PlaceOrder, as_alice
     assert events_of(order) == [*TO_REVIEW, "cancel"]
 
 
-def test_short_stock_fails_the_order_and_holds_nothing(place: PlaceOrder) -> None:
-    order = place(lines=[NewLine("LAMP", 1, 100), NewLine("RARE", 2, 100)])
+class TestShortStock:
+    @pytest.fixture
+    def short(self, place: PlaceOrder) -> Order:
+        order = place(lines=[NewLine("LAMP", 1, 100), NewLine("RARE", 2, 100)])
+        wait_for_status(order, "stock_short")
+        return order
 
-    wait_for_status(order, "failed")
+    def test_it_is_put_before_people_and_holds_nothing(self, short: Order) -> None:
+        review = short.reviews.get()
 
-    assert order.outcome == "Not enough in stock: RARE (wanted 2, there are 1)"
-    assert not order.reservations.exists()
-    assert Product.objects.get(sku="RARE").stock == 1
-    assert Product.objects.get(sku="LAMP").stock == 1_000
+        assert short.outcome == "Not enough in stock: RARE (wanted 2, there are 1)"
+        assert (review.kind, review.decision, review.reasons[0]["code"]) == ("attention", "", "stock_short")
+        assert not short.reservations.exists()
+        assert Product.objects.get(sku="RARE").stock == 1
+        assert Product.objects.get(sku="LAMP").stock == 1_000
+
+    def test_it_goes_on_once_there_is_enough_and_somebody_retries(self, short: Order, as_alice: Actor) -> None:
+        stocking.restock(product_id=Product.objects.get(sku="RARE").pk, units=5)
+
+        attending.retry(order_id=short.pk, actor=as_alice, at=datetime.now(UTC), note="Delivery came in")
+        wait_for_status(short, "completed")
+
+        assert events_of(short) == ["place", "receive", "validate", "clear", "halt", "retry", *TO_THE_END]
+        assert Product.objects.get(sku="RARE").stock == 4
+
+    def test_it_comes_back_where_somebody_retries_too_early(self, short: Order, as_alice: Actor) -> None:
+        attending.retry(order_id=short.pk, actor=as_alice, at=datetime.now(UTC))
+        wait_until(lambda: events_of(short)[-3:] == ["halt", "retry", "halt"])
+
+        short.refresh_from_db()
+        assert short.status == "stock_short"
+        assert [review.decision for review in short.reviews.order_by("id")] == ["retried", ""]
+
+    def test_it_can_be_cancelled(self, short: Order, as_alice: Actor) -> None:
+        undoing.cancel(order_id=short.pk, actor=as_alice, at=datetime.now(UTC), reason="No more of these")
+        wait_for_status(short, "cancelled")
+
+        assert bank_entries(short) == []
+        assert Product.objects.get(sku="LAMP").stock == 1_000
+
+
+class TestShortStockThatNobodyMends:
+    @pytest.fixture
+    def providers(self, queues: None, settings: Settings) -> None:
+        settings.ATTENTION_DEADLINE = timedelta(seconds=1)
+
+    def test_it_fails_at_the_deadline(self, place: PlaceOrder) -> None:
+        order = place(lines=[NewLine("LAMP", 1, 100), NewLine("RARE", 2, 100)])
+
+        wait_for_status(order, "failed")
+
+        assert order.outcome == (
+            "Not enough in stock: RARE (wanted 2, there are 1). Nobody helped before the deadline."
+        )
+        assert [type_ for type_ in events_of(order)[3:] if type_ != "remind"] == [
+            "clear",
+            "halt",
+            "fail",
+            "finish_undo",
+        ]
+        assert order.reviews.get().decision == "expired"
 
 
 class TestDecliningBank:
@@ -191,7 +243,7 @@ class TestSlowBank:
 def test_an_order_that_temporal_lost_is_undone_all_the_same(place: PlaceOrder, as_alice: Actor, engine: Engine) -> None:
     engine.stop()
     order = place(lines=[NewLine("LAMP", 1, 20_000)])
-    for step in (reviewing.receive_order, reviewing.validate_order, fulfilling.reserve_stock, fulfilling.begin_charge):
+    for step in (reviewing.receive_order, reviewing.validate_order, fulfilling.reserve_stock, paying.begin_charge):
         step(order_id=order.pk, at=datetime.now(UTC))
     undoing.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
 
