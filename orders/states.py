@@ -89,6 +89,7 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (Status.CHARGED, Action.CANCEL): Status.CANCELLING,
     (Status.PREPARING, Action.CANCEL): Status.CANCELLING,
     (Status.AWAITING_CUSTOMER, Action.CANCEL): Status.CANCELLING,
+    (Status.RECEIVED, Action.FAIL): Status.COMPENSATING,
     (Status.APPROVED, Action.FAIL): Status.COMPENSATING,
     (Status.RESERVED, Action.FAIL): Status.COMPENSATING,
     (Status.CHARGED, Action.FAIL): Status.COMPENSATING,

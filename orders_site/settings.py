@@ -152,12 +152,16 @@ CONTENT_SECURITY_POLICY = {
 # The API: a thousand lines fit into a third of it. Django itself stops reading at its own, larger limit.
 API_BODY_BYTES = 1_000_000
 
+ORDER_PROVIDERS = env_str("ORDER_PROVIDERS", "simulated")
+if ORDER_PROVIDERS not in ("simulated", "assignment"):
+    raise ImproperlyConfigured(f"ORDER_PROVIDERS must be simulated or assignment, not {ORDER_PROVIDERS!r}.")
+
 # The desk
 REVIEW_DEADLINE = env_duration("REVIEW_DEADLINE", "24h")
 REVIEW_ESCALATES = env_bool("REVIEW_ESCALATES", False)
 REVIEW_ESCALATION_DEADLINE = env_duration("REVIEW_ESCALATION_DEADLINE", "4h")
 ATTENTION_DEADLINE = env_duration("ATTENTION_DEADLINE", "24h")
-REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False)
+REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False) or ORDER_PROVIDERS == "assignment"
 
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
 TEMPORAL_UI_URL = env_str("TEMPORAL_UI_URL")
@@ -178,6 +182,7 @@ SIMULATOR_SECONDS = env_float("SIMULATOR_SECONDS", 0.4)
 SIMULATOR_DECLINE_RATE = env_float("SIMULATOR_DECLINE_RATE", 0.0)
 SIMULATOR_ERROR_RATE = env_float("SIMULATOR_ERROR_RATE", 0.0)
 SIMULATOR_LOST_ANSWER_RATE = env_float("SIMULATOR_LOST_ANSWER_RATE", 0.0)
+ASSIGNMENT_SECONDS = env_float("ASSIGNMENT_SECONDS", 0.2)
 
 LOG_FORMAT = env_str("LOG_FORMAT", "line")
 if LOG_FORMAT not in ("line", "json"):

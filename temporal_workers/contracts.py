@@ -43,6 +43,7 @@ def refund_workflow_id(order_id: UUID, number: int) -> str:
 class OrderInput:
     order_id: UUID
     shipping_queue: str = "shipping"
+    assignment: bool = False  # ask the shop at each turn too, and try again at once: see providers/assignment.py
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class OrderResult:
 @dataclass(frozen=True)
 class ShippingInput:
     order_id: UUID
+    assignment: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,23 @@ class PackageResult:
 
 
 @dataclass(frozen=True)
+class AskShop:
+    """`items` says how many there are of each."""
+
+    order_id: UUID
+    items: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShopResult:
+    """What the shop has said; `wrong` is why it does not want the order."""
+
+    items: dict[str, int] = field(default_factory=dict)
+    wrong: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class DispatchParcel:
     key: str
     recipient: str
@@ -343,4 +362,19 @@ def find_refund(find: FindRefund) -> MoneyResult:
 
 @activity.defn
 def settle_refund(settle: SettleRefund) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def announce_order(ask: AskShop) -> ShopResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def check_order(ask: AskShop) -> ShopResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def announce_shipment(ask: AskShop) -> ShopResult:
     raise NotImplementedError

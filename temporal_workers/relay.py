@@ -154,7 +154,11 @@ def _workflow(message: Outbox) -> dict[str, Any]:
         }
     start = {
         "workflow": ORDER_WORKFLOW,
-        "arg": OrderInput(message.order_id, settings.TEMPORAL_SHIPPING_QUEUE),
+        "arg": OrderInput(
+            message.order_id,
+            settings.TEMPORAL_SHIPPING_QUEUE,
+            assignment=settings.ORDER_PROVIDERS == "assignment",
+        ),
         "id": order_workflow_id(message.order_id),
     }
     if message.message == "start":

@@ -18,10 +18,12 @@ from temporalio.worker import Worker
 from temporal_workers.activities import orders as order_steps
 from temporal_workers.activities import shipping as shipping_steps
 from temporal_workers.activities.database import is_activity
-from temporal_workers.activities.outside import CarrierCalls, PaymentCalls
+from temporal_workers.activities.outside import CarrierCalls, PaymentCalls, ShopCalls
 from temporal_workers.attempts import AttemptLog
 from temporal_workers.client import connect
 from temporal_workers.heartbeat import Heartbeat
+from temporal_workers.providers.assignment import AssignmentBank, AssignmentCarrier, AssignmentShop
+from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
 from temporal_workers.relay import Relay
 from temporal_workers.workflows.order import OrderWorkflow
@@ -58,11 +60,27 @@ def make_worker(client: Client, role: str, *, ledger: Ledger, threads: ThreadPoo
 
 
 def _orders(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
-    return [OrderWorkflow, RefundWorkflow], implementations(order_steps, PaymentCalls(SimulatedBank(ledger, _temper())))
+    # Only orders that were started under the assignment's profile ask the shop, whatever the profile is by now.
+    shop = AssignmentShop(settings.ASSIGNMENT_SECONDS)
+    return [OrderWorkflow, RefundWorkflow], implementations(
+        order_steps, PaymentCalls(_payments(ledger)), ShopCalls(shop)
+    )
 
 
 def _shipping(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
-    return [ShippingWorkflow], implementations(shipping_steps, CarrierCalls(SimulatedCarrier(ledger, _temper())))
+    return [ShippingWorkflow], implementations(shipping_steps, CarrierCalls(_carrier(ledger)))
+
+
+def _payments(ledger: Ledger) -> PaymentProvider:
+    if settings.ORDER_PROVIDERS == "assignment":
+        return AssignmentBank(SimulatedBank(ledger, Temper()), settings.ASSIGNMENT_SECONDS)
+    return SimulatedBank(ledger, _temper())
+
+
+def _carrier(ledger: Ledger) -> CarrierProvider:
+    if settings.ORDER_PROVIDERS == "assignment":
+        return AssignmentCarrier(SimulatedCarrier(ledger, Temper()), settings.ASSIGNMENT_SECONDS)
+    return SimulatedCarrier(ledger, _temper())
 
 
 def implementations(*homes: object) -> list[Callable[..., Any]]:

@@ -5,6 +5,7 @@ from temporalio import activity
 from temporal_workers import contracts
 from temporal_workers.activities.database import stub_name
 from temporal_workers.contracts import (
+    AskShop,
     ChargePayment,
     ChargeResult,
     DispatchParcel,
@@ -13,8 +14,9 @@ from temporal_workers.contracts import (
     PreparePackage,
     RefundPayment,
     RefundResult,
+    ShopResult,
 )
-from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider
+from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider, ShopProvider
 
 
 class PaymentCalls:
@@ -46,3 +48,21 @@ class CarrierCalls:
     async def dispatch_parcel(self, parcel: DispatchParcel) -> DispatchResult:
         booking = await self._provider.dispatch(key=parcel.key, recipient=parcel.recipient, address=parcel.address)
         return DispatchResult(booking.carrier, booking.tracking_number)
+
+
+class ShopCalls:
+    def __init__(self, provider: ShopProvider) -> None:
+        self._provider = provider
+
+    @activity.defn(name=stub_name(contracts.announce_order))
+    async def announce_order(self, ask: AskShop) -> ShopResult:
+        return ShopResult(items=await self._provider.received(order_id=str(ask.order_id)))
+
+    @activity.defn(name=stub_name(contracts.check_order))
+    async def check_order(self, ask: AskShop) -> ShopResult:
+        wrong = await self._provider.validated(order_id=str(ask.order_id), items=ask.items)
+        return ShopResult(items=ask.items, wrong=wrong)
+
+    @activity.defn(name=stub_name(contracts.announce_shipment))
+    async def announce_shipment(self, ask: AskShop) -> ShopResult:
+        return ShopResult(note=await self._provider.shipped(order_id=str(ask.order_id), items=ask.items))

@@ -1,4 +1,4 @@
-"""What we ask of a bank and of a carrier. A setting chooses who answers.
+"""What we ask of a bank, of a carrier, and of a shop. A setting chooses who answers.
 
 Every call carries an idempotency key: the same key again is the same effect and the same answer.
 """
@@ -70,6 +70,31 @@ class CarrierProvider(Protocol):
 
     async def dispatch(self, *, key: str, recipient: str, address: dict[str, str]) -> Booking:
         """Hand the package to the carrier.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+
+class ShopProvider(Protocol):
+    """Where an order came from, and wants to be asked about. Only the assignment has one."""
+
+    async def received(self, *, order_id: str) -> dict[str, int]:
+        """Say that the order is here; answer how many it has of each item.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+    async def validated(self, *, order_id: str, items: dict[str, int]) -> str:
+        """Answer what is wrong with the order; empty where it is valid.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+    async def shipped(self, *, order_id: str, items: dict[str, int]) -> str:
+        """Say that the order has left; answer the shop's note.
 
         Raises ProviderUnavailable.
         """

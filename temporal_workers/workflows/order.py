@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from orders.states import NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Status
     from temporal_workers import contracts
     from temporal_workers.contracts import (
+        AskShop,
         ChargePayment,
         FailOrder,
         News,
@@ -28,7 +29,14 @@ with workflow.unsafe.imports_passed_through():
         StandingResult,
     )
     from temporal_workers.workflows.shipping import ShippingWorkflow
-    from temporal_workers.workflows.steps import DATABASE, OUTSIDE, UNTIL_DONE, LeftMainRoad, stay_on_main_road
+    from temporal_workers.workflows.steps import (
+        DATABASE,
+        OUTSIDE,
+        UNTIL_DONE,
+        LeftMainRoad,
+        stay_on_main_road,
+        trying_again,
+    )
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,9 @@ class OrderWorkflow:
     def __init__(self, order: OrderInput) -> None:
         self._order = order
         self._step = OrderStep(order.order_id)
+        self._ask = AskShop(order.order_id)
+        self._outside = trying_again(OUTSIDE, at_once=order.assignment)
+        self._until_done = trying_again(UNTIL_DONE, at_once=order.assignment)
         self._status = Status.PLACED
         self._due_at: datetime | None = None
         self._remind_at: datetime | None = None
@@ -65,11 +76,13 @@ class OrderWorkflow:
     async def run(self, order: OrderInput) -> OrderResult:
         try:
             await self._receive()
+            await self._ask_the_shop()
             await self._validate()
             await self._await_decision()
             await self._with_help(self._reserve_stock)
             await self._with_help(self._charge)
             await self._with_help(self._ship)
+            await self._tell_the_shop()
             await self._complete()
         except LeftMainRoad:
             await self._undo()
@@ -115,6 +128,24 @@ class OrderWorkflow:
             # Temporal had lost this order in the middle of its undoing. Each entry does what is left of it.
             self._compensations += [self._release, self._refund, self._recall]
         self._go_on(received.status)
+
+    async def _ask_the_shop(self) -> None:
+        """Only the assignment has a shop that wants to know of the order, and may not want it."""
+        if not self._order.assignment or self._status != Status.RECEIVED:
+            return
+        try:
+            known = await workflow.execute_activity(contracts.announce_order, self._ask, **self._outside)
+            self._ask = AskShop(self._order.order_id, known.items)
+            checked = await workflow.execute_activity(contracts.check_order, self._ask, **self._outside)
+        except ActivityError as error:
+            await self._fail(f"The shop could not be asked: {_words(error)}")
+            return
+        if checked.wrong:
+            await self._fail(f"The shop does not want the order: {checked.wrong}")
+
+    async def _tell_the_shop(self) -> None:
+        if self._order.assignment:
+            await workflow.execute_activity(contracts.announce_shipment, self._ask, **self._until_done)
 
     async def _validate(self) -> None:
         standing = await workflow.execute_local_activity(contracts.validate_order, self._step, **DATABASE)
@@ -166,7 +197,7 @@ class OrderWorkflow:
             return
         try:
             charge = await workflow.execute_activity(
-                contracts.charge_payment, ChargePayment(money.key, money.amount_minor, money.currency), **OUTSIDE
+                contracts.charge_payment, ChargePayment(money.key, money.amount_minor, money.currency), **self._outside
             )
         except ActivityError as error:
             await self._fail(f"The payment could not be made: {_words(error)}")
@@ -180,7 +211,7 @@ class OrderWorkflow:
         try:
             shipped: ShippingResult = await workflow.execute_child_workflow(
                 ShippingWorkflow.run,
-                ShippingInput(self._order.order_id),
+                ShippingInput(self._order.order_id, self._order.assignment),
                 id=contracts.shipping_workflow_id(self._order.order_id),
                 task_queue=self._order.shipping_queue,
                 task_timeout=contracts.TASK_TIMEOUT,

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
         ShippingInput,
         ShippingResult,
     )
-    from temporal_workers.workflows.steps import DATABASE, UNTIL_DONE, LeftMainRoad, stay_on_main_road
+    from temporal_workers.workflows.steps import DATABASE, UNTIL_DONE, LeftMainRoad, stay_on_main_road, trying_again
 
 
 @workflow.defn(name=contracts.SHIPPING_WORKFLOW)
@@ -27,6 +27,7 @@ class ShippingWorkflow:
     def __init__(self, shipping: ShippingInput) -> None:
         self._order_id = shipping.order_id
         self._step = OrderStep(shipping.order_id)
+        self._until_done = trying_again(UNTIL_DONE, at_once=shipping.assignment)
 
     @workflow.run
     async def run(self, shipping: ShippingInput) -> ShippingResult:
@@ -41,7 +42,7 @@ class ShippingWorkflow:
         stay_on_main_road(package.status)
         if not package.key:
             return
-        await workflow.execute_activity(contracts.prepare_package, PreparePackage(package.key), **UNTIL_DONE)
+        await workflow.execute_activity(contracts.prepare_package, PreparePackage(package.key), **self._until_done)
         ready = await workflow.execute_local_activity(contracts.record_package, self._step, **DATABASE)
         stay_on_main_road(ready.status)
 
@@ -51,7 +52,7 @@ class ShippingWorkflow:
         if not parcel.key:
             return parcel.status
         booking = await workflow.execute_activity(
-            contracts.dispatch_parcel, DispatchParcel(parcel.key, parcel.recipient, parcel.address), **UNTIL_DONE
+            contracts.dispatch_parcel, DispatchParcel(parcel.key, parcel.recipient, parcel.address), **self._until_done
         )
         record = RecordDispatch(self._order_id, booking.carrier, booking.tracking_number)
         dispatched = await workflow.execute_local_activity(contracts.record_dispatch, record, **DATABASE)

@@ -30,6 +30,13 @@ OUTSIDE: dict[str, Any] = {
 # What must succeed, however long it takes: undoing, and all that follows the point of no return.
 UNTIL_DONE: dict[str, Any] = {name: value for name, value in OUTSIDE.items() if name != "schedule_to_close_timeout"}
 
+# Two calls of three are lost, and the next may be made at once: see providers/assignment.py.
+_AT_ONCE = RetryPolicy(initial_interval=timedelta(milliseconds=1), backoff_coefficient=1)
+
+
+def trying_again(bounds: dict[str, Any], *, at_once: bool) -> dict[str, Any]:
+    return bounds | {"retry_policy": _AT_ONCE} if at_once else bounds
+
 
 class LeftMainRoad(Exception):
     """The order's row has gone another way than the next step: cancelled, failed, rejected, expired …"""

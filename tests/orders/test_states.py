@@ -21,7 +21,7 @@ from orders.states import (
 # One line for each status: what may happen to it, and what it is then.
 GRID = """
 placed            receive → received           cancel → cancelled           change_address → placed
-received          validate → validated         invalidate → invalid         cancel → cancelled           change_address → received
+received          validate → validated         invalidate → invalid         cancel → cancelled           fail → compensating          change_address → received
 validated         clear → approved             open_review → in_review      block → blocked              cancel → cancelled           change_address → validated
 in_review         approve → approved           reject → rejected            expire → expired             cancel → cancelled           change_address → in_review   extend → in_review           remind → in_review           escalate → in_review
 approved          reserve → reserved           halt → stock_short           cancel → cancelled           fail → compensating          change_address → approved
