@@ -173,6 +173,11 @@ WORKER_PROVIDER_CALLS = env_int("WORKER_PROVIDER_CALLS", 50, least=1)
 WORKER_WORKFLOW_TASKS = env_int("WORKER_WORKFLOW_TASKS", 8, least=2)
 WORKER_STICKY_TIMEOUT = env_duration("WORKER_STICKY_TIMEOUT", "2s")
 WORKER_DRAIN_TIMEOUT = env_duration("WORKER_DRAIN_TIMEOUT", "20s")
+# A worker that names its build serves nothing before that build is made current: docs/operations.md.
+WORKER_DEPLOYMENT = env_str("WORKER_DEPLOYMENT")
+WORKER_BUILD_ID = env_str("WORKER_BUILD_ID")
+if bool(WORKER_DEPLOYMENT) != bool(WORKER_BUILD_ID):
+    raise ImproperlyConfigured("WORKER_DEPLOYMENT and WORKER_BUILD_ID belong together: set both, or neither.")
 
 # The simulated bank and carrier
 SIMULATOR_DATABASE_URL = env_str("SIMULATOR_DATABASE_URL") or env_str(

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from temporal_workers.activities import orders as order_steps
 from temporal_workers.activities import shipping as shipping_steps
@@ -56,6 +57,22 @@ def make_worker(client: Client, role: str, *, ledger: Ledger, threads: ThreadPoo
         # A worker killed hard holds up its orders' signals for this long.
         sticky_queue_schedule_to_start_timeout=settings.WORKER_STICKY_TIMEOUT,
         graceful_shutdown_timeout=settings.WORKER_DRAIN_TIMEOUT,
+        deployment_config=_deployment(),
+    )
+
+
+def _deployment() -> WorkerDeploymentConfig | None:
+    """The build that this worker is, where the settings name one.
+
+    Every run moves to the build that is current at its next task. None is pinned to the build it began with: each
+    may wait for days, for a person, a bank or a carrier, and would need that build's workers so long.
+    """
+    if not settings.WORKER_DEPLOYMENT:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(settings.WORKER_DEPLOYMENT, settings.WORKER_BUILD_ID),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
 
 
