@@ -1,6 +1,7 @@
 """Real workers in a thread, on queues of their own, against the run's real Temporal and PostgreSQL."""
 
 import asyncio
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pytest_django.fixtures import Settings
 
 from orders.models import Order
 from temporal_workers import worker
+from tests.replay.record import record_test
 
 SECONDS_TO_SETTLE = 30
 
@@ -64,11 +66,13 @@ def providers(queues: None) -> None:
 
 
 @pytest.fixture
-def engine(transactional_db: None, providers: None) -> Iterator[Engine]:
+def engine(transactional_db: None, providers: None, request: pytest.FixtureRequest) -> Iterator[Engine]:
     engine = Engine()
     engine.start()
     yield engine
     engine.stop()
+    if "RECORD_HISTORIES" in os.environ and (order := Order.objects.order_by("number").first()):
+        asyncio.run(record_test(request.node.name, order.pk))
 
 
 def wait_until(holds: Callable[[], Any], *, seconds: float = SECONDS_TO_SETTLE) -> None:

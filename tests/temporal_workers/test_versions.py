@@ -23,11 +23,12 @@ from orders.models import Order
 from orders.services import refunding, reviewing
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
-from temporal_workers import contracts
+from temporal_workers import contracts, worker
 from temporal_workers.client import connect
 from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import SimulatedBank
 from tests.conftest import PlaceOrder
+from tests.replay.changed_workflow import ChangedOrderWorkflow
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
 
 Build = Callable[[str], Engine]
@@ -93,6 +94,17 @@ def wait_for_start(order: Order) -> None:
             history(contracts.order_workflow_id(order.pk))
             return
     raise AssertionError(f"Temporal does not know {order}")
+
+
+@async_to_sync
+async def wait_for_failed_task(order: Order) -> str:
+    """Follow the order's workflow until the code does not fit its history; say why."""
+    client = await connect(lazy=False)
+    workflow = client.get_workflow_handle(contracts.order_workflow_id(order.pk))
+    async for event in workflow.fetch_history_events(wait_new_event=True):
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+            return str(event.workflow_task_failed_event_attributes.failure.message)
+    raise AssertionError(f"{order} ended without a failed task")
 
 
 def builds_of(workflow_id: str) -> list[str]:
@@ -191,3 +203,44 @@ def test_half_a_version_stops_the_start(monkeypatch: pytest.MonkeyPatch, alone: 
 
     with pytest.raises(ImproperlyConfigured, match="WORKER_DEPLOYMENT and WORKER_BUILD_ID belong together"):
         runpy.run_path("orders_site/settings.py")
+
+
+def test_a_new_build_takes_a_share_first_and_can_be_taken_back(
+    build: Build, deployment: str, place: PlaceOrder
+) -> None:
+    build("first")
+    make_current(deployment, "first")
+    build("second")
+    ramp = ["set-ramping-version", "--deployment-name", deployment, "--build-id", "second", "--yes"]
+
+    assert temporal_worker_deployment(*ramp, "--percentage", "100").returncode == 0
+    by_the_second = place(lines=[NewLine("LAMP", 1, 20_000)])
+    wait_for_status(by_the_second, "completed")
+    assert temporal_worker_deployment(*ramp, "--delete").returncode == 0
+    by_the_first = place(lines=[NewLine("LAMP", 1, 20_000)])
+    wait_for_status(by_the_first, "completed")
+
+    assert builds_of(contracts.order_workflow_id(by_the_second.pk)) == ["second"]
+    assert builds_of(contracts.order_workflow_id(by_the_first.pk)) == ["first"]
+
+
+def test_a_build_that_does_not_replay_harms_no_order_and_is_taken_back(
+    build: Build, deployment: str, place: PlaceOrder, as_alice: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build("first")
+    make_current(deployment, "first")
+    order = place()
+    wait_for_status(order, "in_review")
+
+    with monkeypatch.context() as careless:
+        careless.setattr(worker, "OrderWorkflow", ChangedOrderWorkflow)
+        build("careless")
+    make_current(deployment, "careless")
+    reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+    why = wait_for_failed_task(order)
+    make_current(deployment, "first")
+    wait_for_status(order, "completed", seconds=60)
+
+    assert "Nondeterminism error" in why
+    assert builds_of(contracts.order_workflow_id(order.pk)) == ["first"]
+    assert events_of(order).count("charge") == 1
