@@ -20,6 +20,8 @@ from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL, Status, on_main_road
 from orders.templatetags.desk import decided, exactly, payment_status, to_the_second
 
+ADDRESS_PARTS = ("line1", "line2", "city", "region", "postal_code", "country")
+
 MOST_BYTES = 1_000_000  # a thousand lines are a tenth of it
 
 
@@ -162,10 +164,7 @@ def order_json(detail: OrderDetail) -> dict[str, Any]:
         "customer": {
             "name": order.customer_name,
             "email": order.customer_email,
-            "address": {
-                part: getattr(order, f"address_{part}")
-                for part in ("line1", "line2", "city", "region", "postal_code", "country")
-            },
+            "address": {part: getattr(order, f"address_{part}") for part in ADDRESS_PARTS},
         },
         "review": _review_json(review) if review else None,
         "lines": [
@@ -227,6 +226,10 @@ def summary_text(order: Order) -> str:
     return f"{order.number} is {wording.STATUS_WORDS[order.status_now].lower()}."
 
 
+def address_text(order: Order, *, changed: bool) -> str:
+    return plain(f"{order.number} goes {'' if changed else 'already '}to {_ship_to(order)}.")
+
+
 def deadline_text(order: Order, due_at: datetime) -> str:
     return f"{order.number} waits for a decision until {exactly(due_at)}."
 
@@ -253,9 +256,7 @@ def _order_lines(detail: OrderDetail) -> Iterator[str]:
     reference = f" as {order.reference}" if order.reference else ""
     yield f"Placed    {exactly(order.placed_at)} from {order.source}{reference}"
     yield f"Customer  {order.customer_name}{f', {order.customer_email}' if order.customer_email else ''}"
-    town = f"{order.address_postal_code} {order.address_city}".strip()
-    address = [order.address_line1, order.address_line2, town, order.address_region]
-    yield "Ship to   " + ", ".join(part for part in [*address, country_name(order.address_country)] if part)
+    yield f"Ship to   {_ship_to(order)}"
     for line in detail.lines:
         each = format_money(line.unit_price_minor, order.currency)
         yield f"Line      {line.quantity} x {each}  {line.product.sku}  {line.product.name}"
@@ -276,6 +277,12 @@ def _order_lines(detail: OrderDetail) -> Iterator[str]:
 def plain(line: str) -> str:
     """One line, whatever a customer or a note has in it: nothing that a terminal would act on."""
     return "".join(character if character.isprintable() or character == "\xa0" else " " for character in line)
+
+
+def _ship_to(order: Order) -> str:
+    town = f"{order.address_postal_code} {order.address_city}".strip()
+    address = [order.address_line1, order.address_line2, town, order.address_region]
+    return ", ".join(part for part in [*address, country_name(order.address_country)] if part)
 
 
 def _step(detail: OrderDetail) -> str:

@@ -7,6 +7,7 @@ shown all the same.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from orders import money
@@ -42,6 +43,7 @@ _TITLES: dict[str, str] = {
     Action.ESCALATE: "Escalated: nobody decided in time, so leads are asked",
     Action.EXPIRE: "Expired: nobody decided before the deadline",
     Action.CANCEL: "Cancelled",
+    Action.CHANGE_ADDRESS: "Address changed",
     Action.RESERVE: "Stock held",
     "charge_requested": "Charging the card",
     Action.CHARGE: "Card charged",
@@ -81,7 +83,8 @@ def tell(event: Event) -> Entry:
     tone = "good" if event.type in _GOOD else "bad" if event.type in _BAD else ""
     # The customer ordered it earlier, in the shop: this event is how it came here.
     who = "" if event.actor_kind == ActorKind.SYSTEM or event.type == "place" else event.actor
-    return Entry(event.sequence, title, _detail(event.type, event.payload), tone, who, event.actor_kind, event.at)
+    detail = (_moved if event.type == Action.CHANGE_ADDRESS else partial(_detail, event.type))(event.payload)
+    return Entry(event.sequence, title, detail, tone, who, event.actor_kind, event.at)
 
 
 def _detail(type_: str, payload: dict[str, Any]) -> str:
@@ -106,6 +109,18 @@ def _detail(type_: str, payload: dict[str, Any]) -> str:
     if type_ in _TITLES:
         return _labelled("reference", payload.get("reference"))
     return _joined(*(_labelled(name, value) for name, value in payload.items() if name not in _SHOWN_ELSEWHERE))
+
+
+def _moved(payload: dict[str, Any]) -> str:
+    return f"{_place(payload.get('before', {}))} → {_place(payload.get('after', {}))}"
+
+
+def _place(address: dict[str, str]) -> str:
+    """An address on one line."""
+    town = f"{address.get('postal_code', '')} {address.get('city', '')}".strip()
+    country = money.country_name(address.get("country", ""))
+    parts = [address.get("line1"), address.get("line2"), town, address.get("region"), country]
+    return ", ".join(part for part in parts if part)
 
 
 def _labelled(name: str, value: object) -> str:

@@ -19,6 +19,7 @@ from orders.api import problems, waiting
 from orders.api.problems import PROBLEM_TYPE, Problem
 from orders.api.reading import StrictJson, Token, caller, decider
 from orders.api.schemas import (
+    ChangeAddressIn,
     ExtendIn,
     LiveOut,
     NoteIn,
@@ -33,7 +34,7 @@ from orders.api.schemas import (
     RefundOut,
 )
 from orders.models import ApiScope
-from orders.services import clients, reviewing, undoing
+from orders.services import addressing, clients, reviewing, undoing
 from orders.services.placing import Address, NewLine, NewOrder
 from orders.states import Status as States
 
@@ -120,6 +121,16 @@ def cancel(request: HttpRequest, order_id: UUID, said: OptionalReasonIn | None =
     reason = said.reason if said else ""
     undoing.cancel(order_id=order_id, actor=decider(request), at=timezone.now(), reason=reason)
     return selectors.live_state(order_id)
+
+
+@api.post(
+    "/orders/{order_id}/address", auth=DECIDE, response={200: OrderOut, **REFUSALS}, summary="Change where it goes"
+)
+def change_address(request: HttpRequest, order_id: UUID, said: ChangeAddressIn) -> OrderOut:
+    """Until the carrier is called, and again where the carrier did not take it. The same address changes nothing."""
+    address = Address(**said.address.model_dump())
+    addressing.change_address(order_id=order_id, actor=decider(request), at=timezone.now(), address=address)
+    return _order(order_id)
 
 
 @api.post(

@@ -17,6 +17,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from orders.models import Order
 from orders.services.actors import NotPermitted
+from orders.services.addressing import InvalidAddress
 from orders.services.clients import KeyReused
 from orders.services.placing import DuplicateReference, InvalidOrder
 from orders.services.refunding import AmountRefused
@@ -78,6 +79,8 @@ def _refused_by_service(error: Exception) -> Problem | None:
             return Problem(409, f"{error}.", {"reference": "has been sent before"})
         case KeyReused():
             return Problem(409, str(error), {"Idempotency-Key": "has been used with another body"})
+        case InvalidAddress():
+            return Problem(422, "The address was not changed.", error.errors)
         case AmountRefused():
             return Problem(422, "Nothing was refunded.", {"amount_minor": str(error)})
         case DeadlineRefused():

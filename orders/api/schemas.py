@@ -223,6 +223,12 @@ class ExtendIn(In):
     reason: Reason
 
 
+class ChangeAddressIn(In):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"address": EXAMPLE["address"]}]})
+
+    address: AddressIn = Field(description="All of it: what is left out is empty then.")
+
+
 class RefundIn(In):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"amount_minor": 1_250, "reason": "It came a week late."}]}

@@ -41,4 +41,5 @@ def authorise(actor: Actor, action: Action) -> None:
     else:
         allowed = actor.kind == ActorKind.CUSTOMER and action == Action.CANCEL
     if not allowed:
-        raise NotPermitted(f"{actor.name} may not {action} an order.")
+        what = "change the address of" if action == Action.CHANGE_ADDRESS else action
+        raise NotPermitted(f"{actor.name} may not {what} an order.")

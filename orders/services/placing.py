@@ -55,6 +55,9 @@ class Address:
     region: str = ""
     postal_code: str = ""
 
+    def stripped(self) -> "Address":
+        return Address(**{name: value.strip() for name, value in asdict(self).items()})
+
 
 @dataclass(frozen=True)
 class NewLine:
@@ -100,7 +103,7 @@ def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
                 version=1,
                 customer_name=new.customer_name.strip(),
                 customer_email=new.customer_email.strip().lower(),
-                **{f"address_{name}": value.strip() for name, value in asdict(new.address).items()},
+                **{f"address_{name}": value for name, value in asdict(new.address.stripped()).items()},
                 currency=new.currency,
                 total_minor=_total(new.lines),
                 decide_within=new.decide_within,
@@ -143,7 +146,6 @@ def _refuse_bad_input(new: NewOrder, *, at: datetime) -> None:
         "reference": (new.reference, 80),
         "customer_name": (new.customer_name, 200),
         "customer_email": (new.customer_email, 254),
-        **{f"address.{name}": (value, _LONGEST_ADDRESS_PART[name]) for name, value in asdict(new.address).items()},
     }
     for name, (value, most) in texts.items():
         if wrong := wrong_with_text(value, most):
@@ -156,14 +158,25 @@ def _refuse_bad_input(new: NewOrder, *, at: datetime) -> None:
             validate_email(new.customer_email.strip())
         except ValidationError:
             errors["customer_email"] = "is not an e-mail address"
-    if new.address.country not in money.countries():
-        errors["address.country"] = "is not an ISO 3166 country code, such as DE"
+    errors |= wrong_with_address(new.address)
     if not money.is_currency(new.currency):
         errors["currency"] = "is not an ISO 4217 currency code, such as EUR"
     errors |= _wrong_with_times(new, at)
     errors |= _wrong_with_lines(new.lines)
     if errors:
         raise InvalidOrder(errors)
+
+
+def wrong_with_address(address: Address) -> dict[str, str]:
+    """What is wrong with each field, by names such as `address.country`."""
+    errors = {
+        f"address.{name}": wrong
+        for name, value in asdict(address).items()
+        if (wrong := wrong_with_text(value, _LONGEST_ADDRESS_PART[name]))
+    }
+    if address.country not in money.countries():
+        errors["address.country"] = "is not an ISO 3166 country code, such as DE"
+    return errors
 
 
 def _wrong_with_times(new: NewOrder, at: datetime) -> dict[str, str]:

@@ -63,7 +63,10 @@ def test_the_document_is_openapi_3_1_and_its_examples_are_valid(client: Client) 
     assert {path.removeprefix("/api/v1/orders") for path in document["paths"]} == {
         "",
         "/{order_id}",
-        *(f"/{{order_id}}/{verb}" for verb in ("approve", "reject", "extend", "cancel", "refund", "live", "wait")),
+        *(
+            f"/{{order_id}}/{verb}"
+            for verb in ("approve", "reject", "extend", "address", "cancel", "refund", "live", "wait")
+        ),
     }
     schemas = document["components"]["schemas"]
     for name, examples in examples_in(document).items():

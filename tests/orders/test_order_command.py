@@ -1,4 +1,4 @@
-"""`manage.py order place|show|watch|approve|reject|extend|cancel|refund`."""
+"""`manage.py order place|show|watch|approve|reject|extend|address|cancel|refund`."""
 
 import io
 import json
@@ -237,6 +237,7 @@ DECISIONS = {
     "approve": ["--as", "alice"],
     "reject": WHY,
     "extend": [*WHY, "--by", "4h"],
+    "address": ["--as", "alice", "--country", "FR"],
     "cancel": ["--as", "alice"],
     "refund": [*WHY, "--amount", "12.50"],
 }
@@ -295,6 +296,38 @@ def test_time_that_is_none_is_refused(order_in_review: Order, lead: User, span: 
         run("extend", order_in_review.number, "--as", "dana", f"--by={span}", "--reason", "x")
 
     assert order_in_review.reviews.get().due_at == before
+
+
+TO_PARIS = ["--line1", "5 rue Cler", "--postal-code", "75007", "--city", "Paris", "--country", "FR"]
+
+
+def test_an_operator_changes_where_it_goes(order_in_review: Order, alice: User) -> None:
+    number = order_in_review.number
+
+    said = run("address", number, "--as", "alice", *TO_PARIS)
+    again = answer("address", number, "--as", "alice", *TO_PARIS)
+
+    assert said == f"{number} goes to 5 rue Cler, 75007 Paris, France.\n"
+    assert (again["order"], again["changed"]) == (number, False)
+    assert order_in_review.events.filter(type="change_address").count() == 1
+    assert run("address", number, "--as", "alice", *TO_PARIS).startswith(f"{number} goes already to 5 rue Cler")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--country", "XX"], "address.country: is not an ISO 3166 country code"),
+        ([*TO_PARIS, "--city", "a\x00b"], "address.city: contains a control character"),
+        ([*TO_PARIS, "--city", "\udcff"], "address.city: is not valid text"),
+        ([*TO_PARIS, "--line1", "l" * 201], "address.line1: is longer than 200 characters"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(order_in_review: Order, alice: User, words: list[str], told: str) -> None:
+    with pytest.raises(CommandError, match=f"The address was not changed: {told}"):
+        run("address", order_in_review.number, "--as", "alice", *words)
+
+    order_in_review.refresh_from_db()
+    assert order_in_review.address_city == "Berlin"
 
 
 def test_an_operator_refunds(place: PlaceOrder, alice: User) -> None:
@@ -361,7 +394,8 @@ def test_an_operator_cancels(order_in_review: Order, alice: User) -> None:
 
 @pytest.mark.parametrize("verb", DECISIONS)
 def test_who_may_not_decide_is_refused(order_in_review: Order, viewer: User, verb: str) -> None:
-    with pytest.raises(CommandError, match=f"vera may not {verb} an order."):
+    doing = "change the address of" if verb == "address" else verb
+    with pytest.raises(CommandError, match=f"vera may not {doing} an order."):
         run(verb, order_in_review.number, *DECISIONS[verb], "--as", "vera")
 
     order_in_review.refresh_from_db()

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from orders import cli, live, money, selectors
 from orders.models import ActorKind, Order
-from orders.services import actors, placing, refunding, reviewing, transitions, undoing
+from orders.services import actors, addressing, placing, refunding, reviewing, transitions, undoing
 from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL
 
@@ -36,6 +36,7 @@ from placing to the end:
   order approve CS-104233 --as alice
   order reject CS-104233 --as alice --reason "The card is not hers"
   order extend CS-104233 --as dana --by 4h --reason "She calls back"
+  order address CS-104233 --as alice --line1 "5 rue Cler" --postal-code 75007 --city Paris --country FR
   order cancel CS-104233 --as alice
   order refund CS-104233 --as alice --amount 12.50 --reason "It came late"
 
@@ -77,6 +78,9 @@ class Command(BaseCommand):
             deciding.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
             if name != "approve":
                 deciding.add_argument("--reason", default="", required=name != "cancel", help="why")
+        moving = verb("address", self.address, "Change where an order goes, until the carrier is called.")
+        moving.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
+        _address_arguments(moving, required=True)
         decisions["extend"].add_argument(
             "--by",
             type=_span,
@@ -98,6 +102,8 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from None
         except placing.InvalidOrder as wrong:
             raise CommandError(f"The order was not placed: {wrong}.") from None
+        except addressing.InvalidAddress as wrong:
+            raise CommandError(f"The address was not changed: {wrong}.") from None
         except placing.DuplicateReference as there:
             raise CommandError(f"The order was not placed: {there}.") from None
         except (OperationalError, InterfaceError, psycopg.OperationalError) as problem:
@@ -147,6 +153,13 @@ class Command(BaseCommand):
         reviewing.reject(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
         self.answer(found, json=json)
 
+    def address(self, *, order: str, user: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        address = placing.Address(**{part: options[part] or "" for part in cli.ADDRESS_PARTS})
+        changed = addressing.change_address(order_id=found.pk, actor=actor, at=timezone.now(), address=address)
+        found.refresh_from_db()
+        self.answer(found, json=json, told=cli.address_text(found, changed=changed), changed=changed)
+
     def extend(self, *, order: str, user: str, reason: str, by: timedelta, json: bool, **options: Any) -> None:
         found, actor, now = cli.find(order), _operator(user), timezone.now()
         review = reviewing.open_review(found)
@@ -189,13 +202,17 @@ def _place_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--reference", help="its number there")
     parser.add_argument("--name", dest="customer_name", help="of the customer")
     parser.add_argument("--email", dest="customer_email", help="of the customer")
-    for part in ("line1", "line2", "city", "region", "postal-code"):
-        parser.add_argument(f"--{part}", help="of the address")
-    parser.add_argument("--country", help="of the address, such as DE")
+    _address_arguments(parser)
     parser.add_argument("--currency", default="EUR", help="such as EUR, the default")
     parser.add_argument("--line", type=_line, action="append", metavar="SKU:QUANTITY:PRICE", help="may be repeated")
     parser.add_argument("--cancel-after", type=_seconds, metavar="SECONDS", help="then the customer cancels it")
     parser.add_argument("--watch", action="store_true", help="then follow it until it has ended")
+
+
+def _address_arguments(parser: ArgumentParser, *, required: bool = False) -> None:
+    for part in ("line1", "line2", "city", "region", "postal-code"):
+        parser.add_argument(f"--{part}", help="of the address")
+    parser.add_argument("--country", required=required, help="of the address, such as DE")
 
 
 def _order_text(options: dict[str, Any]) -> bytes:
@@ -215,7 +232,6 @@ def _order_text(options: dict[str, Any]) -> bytes:
 
 def _from_options(options: dict[str, Any]) -> dict[str, Any]:
     named = ("source", "reference", "customer_name", "customer_email", "currency")
-    parts = ("line1", "line2", "city", "region", "postal_code", "country")
     lines = []
     for index, (sku, quantity, price) in enumerate(options["line"] or []):
         try:
@@ -224,7 +240,7 @@ def _from_options(options: dict[str, Any]) -> dict[str, Any]:
             raise placing.InvalidOrder({f"lines[{index}].unit_price": str(wrong)}) from None
         lines.append({"sku": sku, "quantity": quantity, "unit_price_minor": minor})
     return {name: options[name] for name in named if options[name] is not None} | {
-        "address": {part: options[part] for part in parts if options[part] is not None},
+        "address": {part: options[part] for part in cli.ADDRESS_PARTS if options[part] is not None},
         "lines": lines,
     }
 

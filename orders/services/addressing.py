@@ -1,0 +1,50 @@
+"""Changing where an order goes, until the carrier is called.
+
+The row's address is the only one there is: dispatching copies it in the transaction that passes the point of no
+return, so that a change comes before that and counts, or after it and is refused.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+
+from django.db import transaction
+
+from orders.models import Order
+from orders.services.actors import Actor, authorise
+from orders.services.placing import Address, address_of, wrong_with_address
+from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
+from orders.states import Action, may
+
+
+class InvalidAddress(Exception):
+    """The address cannot be one. `errors` names each field, such as `address.country`, and what is wrong with it."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {wrong}" for name, wrong in errors.items()))
+        self.errors = dict(errors)
+
+
+def change_address(*, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address) -> bool:
+    """Let the order go to `address`; says whether that is another one than before. The same one changes nothing.
+
+    Raises NotPermitted, InvalidAddress naming each bad field, and ActionRefused once the carrier has been called or
+    the order has ended.
+    """
+    authorise(actor, Action.CHANGE_ADDRESS)
+    if errors := wrong_with_address(address):
+        raise InvalidAddress(errors)
+    address = address.stripped()
+    with transaction.atomic():
+        order = lock(order_id)
+        if not may(order.status_now, Action.CHANGE_ADDRESS):
+            raise ActionRefused(f"The address of an order that is {words(order.status_now)} can no longer be changed.")
+        before = address_of(order)
+        if address == before:
+            return False
+        after = asdict(address)
+        Order.objects.filter(pk=order.pk).update(**{f"address_{name}": value for name, value in after.items()})
+        transition(order, Action.CHANGE_ADDRESS, actor=actor, at=at, before=asdict(before), after=after)
+        tell_engine(order, Action.CHANGE_ADDRESS, at=at, actor=actor.name)
+    return True
