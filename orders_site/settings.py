@@ -162,6 +162,7 @@ REVIEW_ESCALATES = env_bool("REVIEW_ESCALATES", False)
 REVIEW_ESCALATION_DEADLINE = env_duration("REVIEW_ESCALATION_DEADLINE", "4h")
 ATTENTION_DEADLINE = env_duration("ATTENTION_DEADLINE", "24h")
 REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False) or ORDER_PROVIDERS == "assignment"
+ORDER_BUDGET = env_duration("ORDER_BUDGET", "24h")
 
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
 TEMPORAL_UI_URL = env_str("TEMPORAL_UI_URL")

@@ -44,6 +44,7 @@ class OrderInput:
     order_id: UUID
     shipping_queue: str = "shipping"
     assignment: bool = False  # ask the shop at each turn too, and try again at once: see providers/assignment.py
+    budget_seconds: float = 0  # how long the machine may work on it, people's time not counted; 0: no limit
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,13 @@ class OrderResult:
 class ShippingInput:
     order_id: UUID
     assignment: bool = False
+    budget_seconds: float = 0  # what is left of the order's; it counts until dispatching begins
 
 
 @dataclass(frozen=True)
 class ShippingResult:
     status: Status
+    out_of_budget: bool = False
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,7 @@ def _workflow(message: Outbox) -> dict[str, Any]:
             message.order_id,
             settings.TEMPORAL_SHIPPING_QUEUE,
             assignment=settings.ORDER_PROVIDERS == "assignment",
+            budget_seconds=settings.ORDER_BUDGET.total_seconds(),
         ),
         "id": order_workflow_id(message.order_id),
     }

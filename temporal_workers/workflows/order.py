@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         ShippingResult,
         StandingResult,
     )
+    from temporal_workers.workflows.budget import Budget, OutOfBudget
     from temporal_workers.workflows.shipping import ShippingWorkflow
     from temporal_workers.workflows.steps import (
         DATABASE,
@@ -63,6 +64,7 @@ class OrderWorkflow:
         self._ask = AskShop(order.order_id)
         self._outside = trying_again(OUTSIDE, at_once=order.assignment)
         self._until_done = trying_again(UNTIL_DONE, at_once=order.assignment)
+        self._budget = Budget(order.budget_seconds)
         self._status = Status.PLACED
         self._due_at: datetime | None = None
         self._remind_at: datetime | None = None
@@ -75,6 +77,14 @@ class OrderWorkflow:
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
         try:
+            await self._take_the_main_road()
+        except LeftMainRoad:
+            await self._undo()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return OrderResult(self._status)
+
+    async def _take_the_main_road(self) -> None:
+        try:
             await self._receive()
             await self._ask_the_shop()
             await self._validate()
@@ -84,10 +94,9 @@ class OrderWorkflow:
             await self._with_help(self._ship)
             await self._tell_the_shop()
             await self._complete()
-        except LeftMainRoad:
-            await self._undo()
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        return OrderResult(self._status)
+        except OutOfBudget as out:
+            why = f" {_words(out.__cause__)}" if isinstance(out.__cause__, FailureError) else ""
+            await self._fail(f"It was not done within the {self._budget.seconds:g} s that the machine may take.{why}")
 
     # News. The row has been changed already, or obeys the same rules when it is asked: see `_await_decision`.
 
@@ -134,9 +143,11 @@ class OrderWorkflow:
         if not self._order.assignment or self._status != Status.RECEIVED:
             return
         try:
-            known = await workflow.execute_activity(contracts.announce_order, self._ask, **self._outside)
+            with self._budget.bounding(self._outside) as bounds:
+                known = await workflow.execute_activity(contracts.announce_order, self._ask, **bounds)
             self._ask = AskShop(self._order.order_id, known.items)
-            checked = await workflow.execute_activity(contracts.check_order, self._ask, **self._outside)
+            with self._budget.bounding(self._outside) as bounds:
+                checked = await workflow.execute_activity(contracts.check_order, self._ask, **bounds)
         except ActivityError as error:
             await self._fail(f"The shop could not be asked: {_words(error)}")
             return
@@ -167,7 +178,7 @@ class OrderWorkflow:
     async def _news_or_time(self) -> None:
         next_at = min((at for at in (self._due_at, self._remind_at) if at), default=None)
         left = (next_at - workflow.now()).total_seconds() if next_at else None
-        with suppress(TimeoutError):  # The row says whether anybody was faster.
+        with self._budget.paused(), suppress(TimeoutError):  # The row says whether anybody was faster.
             await workflow.wait_condition(lambda: self._news, timeout=None if left is None else max(left, 0.01))
         self._news = False
 
@@ -177,6 +188,7 @@ class OrderWorkflow:
         while self._status in NEEDS_ATTENTION:
             self._due_at = None  # the row says it
             await self._await_decision()
+            self._budget = Budget(self._order.budget_seconds)
             await step()
 
     def _register(self, compensation: Compensation) -> None:
@@ -196,9 +208,10 @@ class OrderWorkflow:
         if not money.key:
             return
         try:
-            charge = await workflow.execute_activity(
-                contracts.charge_payment, ChargePayment(money.key, money.amount_minor, money.currency), **self._outside
-            )
+            with self._budget.bounding(self._outside) as bounds:
+                charge = await workflow.execute_activity(
+                    contracts.charge_payment, ChargePayment(money.key, money.amount_minor, money.currency), **bounds
+                )
         except ActivityError as error:
             await self._fail(f"The payment could not be made: {_words(error)}")
             return
@@ -211,7 +224,7 @@ class OrderWorkflow:
         try:
             shipped: ShippingResult = await workflow.execute_child_workflow(
                 ShippingWorkflow.run,
-                ShippingInput(self._order.order_id, self._order.assignment),
+                ShippingInput(self._order.order_id, self._order.assignment, self._budget.left()),
                 id=contracts.shipping_workflow_id(self._order.order_id),
                 task_queue=self._order.shipping_queue,
                 task_timeout=contracts.TASK_TIMEOUT,
@@ -219,6 +232,8 @@ class OrderWorkflow:
         except ChildWorkflowError:
             await self._fail("The shipment was ended from outside.")
             return
+        if shipped.out_of_budget:
+            raise OutOfBudget
         self._go_on(shipped.status)
 
     async def _complete(self) -> None:

@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
         ShippingInput,
         ShippingResult,
     )
+    from temporal_workers.workflows.budget import Budget, OutOfBudget
     from temporal_workers.workflows.steps import DATABASE, UNTIL_DONE, LeftMainRoad, stay_on_main_road, trying_again
 
 
@@ -27,6 +28,7 @@ class ShippingWorkflow:
     def __init__(self, shipping: ShippingInput) -> None:
         self._order_id = shipping.order_id
         self._step = OrderStep(shipping.order_id)
+        self._budget = Budget(shipping.budget_seconds)
         self._until_done = trying_again(UNTIL_DONE, at_once=shipping.assignment)
 
     @workflow.run
@@ -36,13 +38,16 @@ class ShippingWorkflow:
             return ShippingResult(await self._dispatch())
         except LeftMainRoad as left:
             return ShippingResult(left.status)
+        except OutOfBudget:
+            return ShippingResult(Status.PREPARING, out_of_budget=True)
 
     async def _prepare_package(self) -> None:
         package = await workflow.execute_local_activity(contracts.begin_package, self._step, **DATABASE)
         stay_on_main_road(package.status)
         if not package.key:
             return
-        await workflow.execute_activity(contracts.prepare_package, PreparePackage(package.key), **self._until_done)
+        with self._budget.bounding(self._until_done) as bounds:
+            await workflow.execute_activity(contracts.prepare_package, PreparePackage(package.key), **bounds)
         ready = await workflow.execute_local_activity(contracts.record_package, self._step, **DATABASE)
         stay_on_main_road(ready.status)
 

@@ -1,9 +1,10 @@
 """The assignment's profile: calls that fail or hang two times out of three, and orders that end well all the same."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -21,7 +22,14 @@ from temporal_workers.providers.assignment import AssignmentBank, AssignmentShop
 from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, Temper
 from tests.conftest import PlaceOrder
-from tests.temporal_workers.conftest import SECONDS_TO_SETTLE, Engine, database_url, events_of, wait_for_status
+from tests.temporal_workers.conftest import (
+    SECONDS_TO_SETTLE,
+    Engine,
+    database_url,
+    events_of,
+    wait_for_status,
+    wait_until,
+)
 
 ORDER = {"order_id": "o-1", "items": [{"sku": "ABC", "qty": 2}, {"sku": "DEF", "qty": 1}]}
 SMALL = [NewLine("LAMP", 1, 20_000)]  # the policy alone would pass it
@@ -253,3 +261,114 @@ def connections_of_this_database() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         return int(cursor.fetchone()[0])
+
+
+async def hangs(*_: object) -> Any:
+    await asyncio.sleep(300)
+
+
+async def raises(*_: object) -> Any:
+    raise RuntimeError("Forced failure for testing")
+
+
+HUNG = "There was no answer within 0.05 s."
+FORCED = "Forced failure for testing"
+
+
+class TestBudget:
+    @pytest.fixture(autouse=True)
+    def second(self, providers: None, settings: Settings) -> None:
+        settings.ORDER_BUDGET = timedelta(seconds=1)
+
+    @pytest.mark.parametrize(("fault", "why"), [(hangs, HUNG), (raises, FORCED)])
+    @pytest.mark.parametrize("function", ["order_received", "order_validated"])
+    def test_an_order_that_runs_out_of_it_before_its_review_fails_with_words_and_nothing_done(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        lucky: None,
+        engine: Engine,
+        place: PlaceOrder,
+        function: str,
+        fault: Callable[..., Any],
+        why: str,
+    ) -> None:
+        monkeypatch.setattr(assignment, function, fault)
+
+        order = place(lines=SMALL)
+        wait_for_status(order, "failed")
+
+        assert order.outcome == f"It was not done within the 1 s that the machine may take. {why}"
+        assert events_of(order) == ["place", "receive", "fail", "finish_undo"]
+
+    @pytest.mark.parametrize("fault", [hangs, raises])
+    @pytest.mark.parametrize(
+        ("function", "in_ledger", "payments"),
+        [
+            ("payment_charged", [("charge", 20_000, "voided")], {("charge", "cancelled"), ("refund", "cancelled")}),
+            (
+                "package_prepared",
+                [("charge", 20_000, ""), ("refund", 20_000, "")],
+                {("charge", "succeeded"), ("refund", "succeeded")},
+            ),
+        ],
+    )
+    def test_an_order_that_runs_out_of_it_later_is_undone(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        lucky: None,
+        engine: Engine,
+        place: PlaceOrder,
+        as_alice: Actor,
+        function: str,
+        in_ledger: list[tuple[str, int, str]],
+        payments: set[tuple[str, str]],
+        fault: Callable[..., Any],
+    ) -> None:
+        monkeypatch.setattr(assignment, function, fault)
+
+        order = place(lines=SMALL)
+        wait_for_status(order, "in_review")
+        approve(order, as_alice)
+        wait_for_status(order, "failed")
+
+        assert order.outcome.startswith("It was not done within the 1 s that the machine may take.")
+        assert charges(order) == in_ledger
+        assert {(payment.kind, payment.status) for payment in order.payments.all()} == payments
+        assert order.reservations.get().state == "released"
+        assert Product.objects.get(sku="LAMP").stock == 1_000
+
+    def test_people_may_take_longer_than_the_machine(
+        self, lucky: None, engine: Engine, place: PlaceOrder, as_alice: Actor
+    ) -> None:
+        order = place(lines=SMALL, decide_within=timedelta(seconds=2))  # the reminder comes after 1.6 s
+        wait_until(lambda: "remind" in events_of(order))
+
+        approve(order, as_alice)
+
+        wait_for_status(order, "completed")
+
+    @pytest.mark.parametrize("function", ["carrier_dispatched", "order_shipped"])
+    def test_from_dispatching_on_it_is_not_undone(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        lucky: None,
+        engine: Engine,
+        place: PlaceOrder,
+        as_alice: Actor,
+        function: str,
+    ) -> None:
+        tries = itertools.count(1)
+
+        async def in_the_end(_: object) -> str:
+            if next(tries) < 30:
+                await asyncio.sleep(300)
+            return "Done"
+
+        monkeypatch.setattr(assignment, function, in_the_end)
+
+        order = place(lines=SMALL)
+        wait_for_status(order, "in_review")
+        approve(order, as_alice)
+        wait_for_status(order, "completed")
+
+        assert charges(order) == [("charge", 20_000, "")]
