@@ -4,15 +4,15 @@ Event types are the actions of `states`, and what `services` notes besides; one 
 shown all the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from orders import money
 from orders.models import ActorKind, Event
 from orders.states import Action, Status, on_main_road
+from orders.templatetags.desk import to_the_second
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ _TITLES: dict[str, str] = {
     "refund_failed": "The refund failed",
     "release": "Stock given back",
     "recall": "Package taken back",
+    "recall_failed": "The carrier could not give the package back",
+    "dispatch_failed": "The carrier did not take the package",
+    "undo_failed": "Could not be undone yet",
+    "signal_refused": "A signal sent by hand was refused",
     Action.FINISH_UNDO: "Everything undone",
 }
 _GOOD = {Action.APPROVE, Action.COMPLETE}
@@ -73,7 +77,11 @@ _BAD = {
     Action.HALT,
     Action.FAIL,
     "charge_declined",
+    "dispatch_failed",
+    "recall_failed",
     "refund_failed",
+    "signal_refused",
+    "undo_failed",
 }
 _SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at", "due_before"}
 
@@ -83,29 +91,14 @@ def tell(event: Event) -> Entry:
     tone = "good" if event.type in _GOOD else "bad" if event.type in _BAD else ""
     # The customer ordered it earlier, in the shop: this event is how it came here.
     who = "" if event.actor_kind == ActorKind.SYSTEM or event.type == "place" else event.actor
-    detail = (_moved if event.type == Action.CHANGE_ADDRESS else partial(_detail, event.type))(event.payload)
-    return Entry(event.sequence, title, detail, tone, who, event.actor_kind, event.at)
+    return Entry(event.sequence, title, _detail(event.type, event.payload), tone, who, event.actor_kind, event.at)
 
 
 def _detail(type_: str, payload: dict[str, Any]) -> str:
-    match type_, payload:
-        case "charge_requested" | Action.CHARGE | "refund", {"amount_minor": int(minor), "currency": str(code)}:
-            return _joined(money.format_money(minor, code), _labelled("reference", payload.get("reference")))
-        case "refund_requested" | "refund_failed", {"amount_minor": int(minor), "currency": str(code)}:
-            note = payload.get("note")
-            return _joined(money.format_money(minor, code), f"“{note}”" if note else "")
-        case Action.BLOCK | Action.OPEN_REVIEW, {"reasons": list(reasons)}:
-            return _joined(*(str(reason.get("text", "")) for reason in reasons))
-        case Action.HALT, {"reason": str(reason)}:
-            return reason
-        case Action.RESERVE | "release", {"units": int(units)}:
-            return f"{units:,} {'unit' if units == 1 else 'units'}"
-        case Action.CONFIRM_DISPATCH, _:
-            return _joined(str(payload.get("carrier", "")), _labelled("tracking", payload.get("tracking_number")))
-        case "place", {"source": str(source)}:
-            return _joined(f"from {source}", _labelled("reference", payload.get("reference")))
-        case _, {"note": str(note)}:
-            return f"“{note}”"
+    if type_ in _DETAILS:
+        return _DETAILS[type_](payload)
+    if note := payload.get("note"):
+        return f"“{note}”"
     if type_ in _TITLES:
         return _labelled("reference", payload.get("reference"))
     return _joined(*(_labelled(name, value) for name, value in payload.items() if name not in _SHOWN_ELSEWHERE))
@@ -121,6 +114,67 @@ def _place(address: dict[str, str]) -> str:
     country = money.country_name(address.get("country", ""))
     parts = [address.get("line1"), address.get("line2"), town, address.get("region"), country]
     return ", ".join(part for part in parts if part)
+
+
+def _amount(payload: dict[str, Any]) -> str:
+    minor, currency = payload.get("amount_minor"), payload.get("currency")
+    return money.format_money(minor, currency) if isinstance(minor, int) and isinstance(currency, str) else ""
+
+
+def _amount_and_reference(payload: dict[str, Any]) -> str:
+    return _joined(_amount(payload), _labelled("reference", payload.get("reference")))
+
+
+def _amount_and_note(payload: dict[str, Any]) -> str:
+    note = payload.get("note")
+    return _joined(_amount(payload), f"“{note}”" if note else "")
+
+
+def _reasons(payload: dict[str, Any]) -> str:
+    return _joined(*(str(reason.get("text", "")) for reason in payload.get("reasons", [])))
+
+
+def _units(payload: dict[str, Any]) -> str:
+    units = payload.get("units", 0)
+    return f"{units:,} {'unit' if units == 1 else 'units'}"
+
+
+def _carrier(payload: dict[str, Any]) -> str:
+    return _joined(payload.get("carrier", ""), _labelled("tracking", payload.get("tracking_number")))
+
+
+def _source(payload: dict[str, Any]) -> str:
+    return _joined(f"from {payload.get('source', '')}", _labelled("reference", payload.get("reference")))
+
+
+def _failed_try(payload: dict[str, Any]) -> str:
+    what = (payload.get(name, "") for name in ("entry", "reason", "error"))
+    return _joined(*what, _labelled("attempt", payload.get("attempt")), _at("next try", payload.get("retry_at")))
+
+
+_DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "place": _source,
+    Action.BLOCK: _reasons,
+    Action.OPEN_REVIEW: _reasons,
+    Action.RESERVE: _units,
+    "release": _units,
+    "charge_requested": _amount_and_reference,
+    Action.CHARGE: _amount_and_reference,
+    "refund": _amount_and_reference,
+    "refund_requested": _amount_and_note,
+    "refund_failed": _amount_and_note,
+    Action.CHANGE_ADDRESS: _moved,
+    Action.HALT: lambda payload: payload.get("reason", ""),
+    "dispatch_failed": _failed_try,
+    "undo_failed": _failed_try,
+    Action.CONFIRM_DISPATCH: _carrier,
+    "recall_failed": _carrier,
+    "signal_refused": lambda payload: _joined(payload.get("action", "").replace("_", " "), payload.get("why", "")),
+}
+
+
+def _at(label: str, instant: object) -> str:
+    return f"{label} {to_the_second(datetime.fromisoformat(instant))}" if isinstance(instant, str) else ""
 
 
 def _labelled(name: str, value: object) -> str:

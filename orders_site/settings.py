@@ -1,5 +1,6 @@
 """Every setting, read from the environment once. `.env.example` lists them all."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from csp.constants import NONE, SELF
@@ -161,6 +162,10 @@ REVIEW_DEADLINE = env_duration("REVIEW_DEADLINE", "24h")
 REVIEW_ESCALATES = env_bool("REVIEW_ESCALATES", False)
 REVIEW_ESCALATION_DEADLINE = env_duration("REVIEW_ESCALATION_DEADLINE", "4h")
 ATTENTION_DEADLINE = env_duration("ATTENTION_DEADLINE", "24h")
+DISPATCH_TRIES = env_int("DISPATCH_TRIES", 3, least=1)
+DISPATCH_RETRY_AFTER = env_duration("DISPATCH_RETRY_AFTER", "10s")
+UNDO_RETRY_AFTER = env_duration("UNDO_RETRY_AFTER", "1s")
+UNDO_RETRY_MOST = timedelta(hours=1)
 REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False) or ORDER_PROVIDERS == "assignment"
 ORDER_BUDGET = env_duration("ORDER_BUDGET", "24h")
 

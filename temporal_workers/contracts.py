@@ -21,6 +21,7 @@ REFUND_WORKFLOW = "refund"
 TASK_TIMEOUT = timedelta(seconds=5)
 
 STATE_QUERY = "state"
+DISPATCH_FAILED = "dispatch_failed"  # from a shipment to its order
 SIGNALS = ("approve", "reject", "cancel", "extend", "retry", "change_address")
 
 
@@ -63,6 +64,17 @@ class ShippingInput:
 class ShippingResult:
     status: Status
     out_of_budget: bool = False
+    failed: "DispatchFailed | None" = None
+
+
+@dataclass(frozen=True)
+class DispatchFailed:
+    """The shipment asks its order to try again. `key` and `tries` say which attempt it was that failed."""
+
+    reason: str
+    refused: bool = False  # by the carrier, for good: trying the same again is no use
+    key: str = ""
+    tries: int = 0  # failed ones before it under that key
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,17 @@ class OrderState:
     status: Status
     due_at: datetime | None = None
     to_undo: list[str] = field(default_factory=list)
+    trouble: "Trouble | None" = None
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong last, and when it is tried again."""
+
+    step: str
+    attempt: int
+    error: str
+    retry_at: datetime | None = None
 
 
 # Activities that write the database
@@ -166,6 +189,44 @@ class ParcelResult:
     key: str = ""
     recipient: str = ""
     address: dict[str, str] = field(default_factory=dict)
+    tries: int = 0  # failed ones under this key
+    withdraw: list[str] = field(default_factory=list)  # keys to take back first
+
+
+@dataclass(frozen=True)
+class RecallResult:
+    status: Status
+    withdraw: list[str] = field(default_factory=list)  # keys that the carrier may have packages under
+
+
+@dataclass(frozen=True)
+class RecordRecall:
+    """What the carrier could not give back; empty where it gave all back."""
+
+    order_id: UUID
+    carrier: str = ""
+    tracking_number: str = ""
+
+
+@dataclass(frozen=True)
+class RecordDispatchFailure:
+    order_id: UUID
+    failed: DispatchFailed
+
+
+@dataclass(frozen=True)
+class NoteUndoTrouble:
+    order_id: UUID
+    entry: str
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True)
+class RetryResult:
+    status: Status
+    attempt: int = 0
+    retry_at: datetime | None = None  # None: not to be tried again
 
 
 @dataclass(frozen=True)
@@ -248,6 +309,20 @@ class DispatchParcel:
 class DispatchResult:
     carrier: str
     tracking_number: str
+    refused: str = ""  # the carrier's reason; final for this address
+
+
+@dataclass(frozen=True)
+class WithdrawParcel:
+    key: str
+
+
+@dataclass(frozen=True)
+class WithdrawResult:
+    """The booking of what has gone already; empty where nothing has, and nothing will under that key."""
+
+    carrier: str = ""
+    tracking_number: str = ""
 
 
 # The stubs. Workflows call them; `temporal_workers.activities` implements each once, under the same name.
@@ -349,7 +424,27 @@ def record_refund(record: RecordRefund) -> StepResult:
 
 
 @activity.defn
-def recall_package(step: OrderStep) -> StepResult:
+def recall_package(step: OrderStep) -> RecallResult:
+    raise NotImplementedError
+
+
+@activity.defn
+async def withdraw_parcel(parcel: WithdrawParcel) -> WithdrawResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def record_recall(record: RecordRecall) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def record_dispatch_failure(record: RecordDispatchFailure) -> RetryResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def note_undo_trouble(note: NoteUndoTrouble) -> RetryResult:
     raise NotImplementedError
 
 

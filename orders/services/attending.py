@@ -5,9 +5,8 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
-from orders.models import Decision, Order, Review, Shipment
+from orders.models import Decision, Order, Review
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.reviewing import close_review, open_review, reminder, why_not_open
 from orders.services.texts import wrong_with_note
@@ -55,10 +54,6 @@ def retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") ->
         if wrong := wrong_with_note(note):
             raise ActionRefused(f"The note {wrong}.")
         close_review(order, Decision.RETRIED, actor=actor, at=at, note=note)
-        # The carrier gets a key of its own for each time that a person sends the package off.
-        Shipment.objects.filter(order=order).update(
-            status=Shipment.State.PREPARED, number=F("number") + 1, tries=0, address=None
-        )
         transition(order, Action.RETRY, actor=actor, at=at, note=note)
         tell_engine(order, Action.RETRY, at=at, actor=actor.name)
     return order

@@ -3,13 +3,15 @@
 import uuid
 from datetime import datetime
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from orders.models import Decision, Event, Order, Payment, Product, Reservation, Shipment
+from orders.models import Decision, Event, Order, Payment, Product, Reservation
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.paying import MoneyMove
 from orders.services.reviewing import close_review
+from orders.services.shipping import Retry
 from orders.services.texts import wrong_with_note
 from orders.services.transitions import ActionRefused, lock, note_event, tell_engine, transition, words
 from orders.states import Action, Status, may
@@ -130,18 +132,23 @@ def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> Statu
         return order.status_now
 
 
-def recall_package(*, order_id: uuid.UUID, at: datetime) -> Status:
-    """Take back a package that the carrier has not got."""
+def note_undo_trouble(*, order_id: uuid.UUID, entry: str, attempt: int, error: str, at: datetime) -> Retry:
+    """Record that something could not be undone yet, and say when to try again: for days, if need be."""
+    after = min(settings.UNDO_RETRY_AFTER * 4 ** min(attempt - 1, 10), settings.UNDO_RETRY_MOST)
     with transaction.atomic():
         order = lock(order_id)
-        recalled = (
-            Shipment.objects.filter(order=order)
-            .exclude(status__in=[Shipment.State.DISPATCHED, Shipment.State.RECALLED])
-            .update(status=Shipment.State.RECALLED)
-        )
-        if recalled:
-            note_event(order, "recall", at=at)
-        return order.status_now
+        told = order.events.filter(type="undo_failed", payload__entry=entry, payload__attempt=attempt)
+        if not told.exists():
+            note_event(
+                order,
+                "undo_failed",
+                at=at,
+                entry=entry,
+                attempt=attempt,
+                error=error,
+                retry_at=(at + after).isoformat(),
+            )
+        return Retry(order.status_now, attempt, at + after)
 
 
 def finish_undo(*, order_id: uuid.UUID, at: datetime) -> Status:

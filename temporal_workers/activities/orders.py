@@ -2,16 +2,21 @@
 
 from datetime import UTC, datetime
 
-from orders.services import fulfilling, paying, refunding, reviewing, undoing
+from orders.services import fulfilling, paying, refunding, reviewing, shipping, undoing
 from temporal_workers import contracts
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import (
     FailOrder,
     FindRefund,
     MoneyResult,
+    NoteUndoTrouble,
     OrderStep,
+    RecallResult,
     RecordCharge,
+    RecordDispatchFailure,
+    RecordRecall,
     RecordRefund,
+    RetryResult,
     SettleRefund,
     SettleReview,
     StandingResult,
@@ -82,9 +87,43 @@ def record_refund(record: RecordRefund) -> StepResult:
     return StepResult(undoing.record_refund(order_id=record.order_id, reference=record.reference, at=_now()))
 
 
+@implements(contracts.record_dispatch_failure)
+def record_dispatch_failure(record: RecordDispatchFailure) -> RetryResult:
+    failed = record.failed
+    return _retry(
+        shipping.record_dispatch_failure(
+            order_id=record.order_id,
+            key=failed.key,
+            tries=failed.tries,
+            reason=failed.reason,
+            refused=failed.refused,
+            at=_now(),
+        )
+    )
+
+
 @implements(contracts.recall_package)
-def recall_package(step: OrderStep) -> StepResult:
-    return StepResult(undoing.recall_package(order_id=step.order_id, at=_now()))
+def recall_package(step: OrderStep) -> RecallResult:
+    recall = shipping.recall_package(order_id=step.order_id, at=_now())
+    return RecallResult(recall.status, recall.withdraw)
+
+
+@implements(contracts.record_recall)
+def record_recall(record: RecordRecall) -> StepResult:
+    return StepResult(
+        shipping.record_recall(
+            order_id=record.order_id, carrier=record.carrier, tracking_number=record.tracking_number, at=_now()
+        )
+    )
+
+
+@implements(contracts.note_undo_trouble)
+def note_undo_trouble(note: NoteUndoTrouble) -> RetryResult:
+    return _retry(
+        undoing.note_undo_trouble(
+            order_id=note.order_id, entry=note.entry, attempt=note.attempt, error=note.error, at=_now()
+        )
+    )
 
 
 @implements(contracts.finish_undo)
@@ -106,3 +145,7 @@ def settle_refund(settle: SettleRefund) -> StepResult:
 
 def _money(move: paying.MoneyMove) -> MoneyResult:
     return MoneyResult(move.status, move.key, move.amount_minor, move.currency, move.of_charge)
+
+
+def _retry(retry: shipping.Retry) -> RetryResult:
+    return RetryResult(retry.status, retry.attempt, retry.retry_at)

@@ -15,6 +15,8 @@ from temporal_workers.contracts import (
     RefundPayment,
     RefundResult,
     ShopResult,
+    WithdrawParcel,
+    WithdrawResult,
 )
 from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider, ShopProvider
 
@@ -47,7 +49,12 @@ class CarrierCalls:
     @activity.defn(name=stub_name(contracts.dispatch_parcel))
     async def dispatch_parcel(self, parcel: DispatchParcel) -> DispatchResult:
         booking = await self._provider.dispatch(key=parcel.key, recipient=parcel.recipient, address=parcel.address)
-        return DispatchResult(booking.carrier, booking.tracking_number)
+        return DispatchResult(booking.carrier, booking.tracking_number, booking.refused)
+
+    @activity.defn(name=stub_name(contracts.withdraw_parcel))
+    async def withdraw_parcel(self, parcel: WithdrawParcel) -> WithdrawResult:
+        gone = await self._provider.withdraw(key=parcel.key)
+        return WithdrawResult(gone.carrier, gone.tracking_number) if gone else WithdrawResult()
 
 
 class ShopCalls:

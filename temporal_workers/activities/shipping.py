@@ -40,4 +40,4 @@ def record_dispatch(record: RecordDispatch) -> StepResult:
 
 
 def _parcel(parcel: shipping.Parcel) -> ParcelResult:
-    return ParcelResult(parcel.status, parcel.key, parcel.recipient, parcel.address)
+    return ParcelResult(parcel.status, parcel.key, parcel.recipient, parcel.address, parcel.tries, parcel.withdraw)

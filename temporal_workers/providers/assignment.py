@@ -134,6 +134,9 @@ class AssignmentCarrier:
         await bounded(carrier_dispatched({"order_id": key}), self._seconds)
         return await self._carrier.dispatch(key=key, recipient=recipient, address=address)
 
+    async def withdraw(self, *, key: str) -> Booking | None:
+        return await self._carrier.withdraw(key=key)
+
 
 class AssignmentShop:
     """The shop by `order_received`, `order_validated` and `order_shipped`."""

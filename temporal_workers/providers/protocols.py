@@ -33,6 +33,7 @@ class BankEntry:
 class Booking:
     carrier: str
     tracking_number: str
+    refused: str = ""  # why the carrier takes no such package; final for this address
 
 
 class PaymentProvider(Protocol):
@@ -70,6 +71,15 @@ class CarrierProvider(Protocol):
 
     async def dispatch(self, *, key: str, recipient: str, address: dict[str, str]) -> Booking:
         """Hand the package to the carrier.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+    async def withdraw(self, *, key: str) -> Booking | None:
+        """Take the package back, and see to it that none goes under this key any more.
+
+        Answers its booking where it has gone already, and stays gone.
 
         Raises ProviderUnavailable.
         """

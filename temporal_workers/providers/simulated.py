@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS simulator.carrier (
     address jsonb NOT NULL,
     at timestamptz NOT NULL DEFAULT now()
 );
+ALTER TABLE simulator.carrier ADD COLUMN IF NOT EXISTS withdrawn boolean NOT NULL DEFAULT false;
+ALTER TABLE simulator.carrier ADD COLUMN IF NOT EXISTS collected boolean NOT NULL DEFAULT false;
 """
 
 
@@ -165,6 +167,7 @@ class SimulatedBank:
 
 class SimulatedCarrier:
     NAME = "Meridian Parcel"
+    UNSERVED = frozenset({"AQ", "BV", "HM"})  # nobody lives there
 
     def __init__(self, ledger: Ledger, temper: Temper) -> None:
         self._ledger = ledger
@@ -176,15 +179,42 @@ class SimulatedCarrier:
 
     async def dispatch(self, *, key: str, recipient: str, address: dict[str, str]) -> Booking:
         async with self._world.call(), self._ledger.connection() as connection:
+            if address["country"] in self.UNSERVED:
+                return Booking(self.NAME, "", refused=f"{self.NAME} does not deliver there.")
+            await self._enter(connection, key, recipient, address)
+            tracking_number, withdrawn = await self._entry(connection, key)
+        if withdrawn:
+            return Booking(self.NAME, "", refused="The package was taken back.")
+        return Booking(self.NAME, tracking_number)
+
+    async def withdraw(self, *, key: str) -> Booking | None:
+        async with self._world.call(), self._ledger.connection() as connection:
+            # What never arrived is entered as withdrawn, so that it cannot arrive any more.
+            await self._enter(connection, key, "", {})
             await connection.execute(
-                """
-                INSERT INTO simulator.carrier (key, tracking_number, recipient, address)
-                VALUES (%s, %s, %s, %s) ON CONFLICT (key) DO NOTHING
-                """,
-                [key, f"MP{random.randrange(10**11, 10**12)}", recipient, Jsonb(address)],  # noqa: S311
+                "UPDATE simulator.carrier SET withdrawn = true WHERE key = %s AND NOT collected", [key]
             )
-            found = await connection.execute("SELECT tracking_number FROM simulator.carrier WHERE key = %s", [key])
-            row = await found.fetchone()
+            tracking_number, withdrawn = await self._entry(connection, key)
+        return None if withdrawn else Booking(self.NAME, tracking_number)
+
+    @staticmethod
+    async def _enter(
+        connection: AsyncConnection[tuple[Any, ...]], key: str, recipient: str, address: dict[str, str]
+    ) -> None:
+        await connection.execute(
+            """
+            INSERT INTO simulator.carrier (key, tracking_number, recipient, address)
+            VALUES (%s, %s, %s, %s) ON CONFLICT (key) DO NOTHING
+            """,
+            [key, f"MP{random.randrange(10**11, 10**12)}", recipient, Jsonb(address)],  # noqa: S311
+        )
+
+    @staticmethod
+    async def _entry(connection: AsyncConnection[tuple[Any, ...]], key: str) -> tuple[str, bool]:
+        found = await connection.execute(
+            "SELECT tracking_number, withdrawn FROM simulator.carrier WHERE key = %s", [key]
+        )
+        row = await found.fetchone()
         if row is None:
             raise ProviderUnavailable(f"The simulated carrier has lost {key}.")
-        return Booking(self.NAME, row[0])
+        return row[0], row[1]

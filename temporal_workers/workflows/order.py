@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, FailureError
+from temporalio.exceptions import ActivityError, ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
     from orders.states import NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Status
@@ -14,29 +15,37 @@ with workflow.unsafe.imports_passed_through():
     from temporal_workers.contracts import (
         AskShop,
         ChargePayment,
+        DispatchFailed,
         FailOrder,
         News,
+        NoteUndoTrouble,
         OrderInput,
         OrderResult,
         OrderState,
         OrderStep,
         RecordCharge,
+        RecordDispatchFailure,
+        RecordRecall,
         RecordRefund,
         RefundPayment,
         SettleReview,
         ShippingInput,
         ShippingResult,
         StandingResult,
+        Trouble,
+        WithdrawParcel,
     )
     from temporal_workers.workflows.budget import Budget, OutOfBudget
     from temporal_workers.workflows.shipping import ShippingWorkflow
     from temporal_workers.workflows.steps import (
         DATABASE,
+        ONCE,
         OUTSIDE,
         UNTIL_DONE,
         LeftMainRoad,
         stay_on_main_road,
         trying_again,
+        words,
     )
 
 
@@ -69,6 +78,7 @@ class OrderWorkflow:
         self._due_at: datetime | None = None
         self._remind_at: datetime | None = None
         self._news = False
+        self._trouble: Trouble | None = None
         self._compensations: list[Compensation] = []
         self._release = Compensation("release stock", self._release_stock)
         self._refund = Compensation("refund payment", self._refund_payment)
@@ -124,10 +134,15 @@ class OrderWorkflow:
     def change_address(self, news: News) -> None:
         self._news = True
 
+    @workflow.signal
+    def dispatch_failed(self, failed: DispatchFailed) -> None:
+        """The shipment's request to be sent again. Its result says the same, and is what `_ship` acts on."""
+        self._trouble = Trouble("dispatch", failed.tries + 1, failed.reason)
+
     @workflow.query
     def state(self) -> OrderState:
         to_undo = [compensation.name for compensation in reversed(self._compensations)]
-        return OrderState(self._status, self._due_at, to_undo)
+        return OrderState(self._status, self._due_at, to_undo, self._trouble)
 
     # The steps
 
@@ -149,7 +164,7 @@ class OrderWorkflow:
             with self._budget.bounding(self._outside) as bounds:
                 checked = await workflow.execute_activity(contracts.check_order, self._ask, **bounds)
         except ActivityError as error:
-            await self._fail(f"The shop could not be asked: {_words(error)}")
+            await self._fail(f"The shop could not be asked: {words(error)}")
             return
         if checked.wrong:
             await self._fail(f"The shop does not want the order: {checked.wrong}")
@@ -213,14 +228,27 @@ class OrderWorkflow:
                     contracts.charge_payment, ChargePayment(money.key, money.amount_minor, money.currency), **bounds
                 )
         except ActivityError as error:
-            await self._fail(f"The payment could not be made: {_words(error)}")
+            await self._fail(f"The payment could not be made: {words(error)}")
             return
         record = RecordCharge(self._order.order_id, charge.reference, charge.declined)
         charged = await workflow.execute_local_activity(contracts.record_charge, record, **DATABASE)
         self._go_on(charged.status)
 
     async def _ship(self) -> None:
+        """Have it shipped. Where the carrier does not take it, the row says when to try again, or asks people."""
         self._register(self._recall)
+        while failed := await self._shipment():
+            record = RecordDispatchFailure(self._order.order_id, failed)
+            retry = await workflow.execute_local_activity(contracts.record_dispatch_failure, record, **DATABASE)
+            self._go_on(retry.status)
+            if retry.retry_at is None:
+                return
+            self._trouble = Trouble("dispatch", retry.attempt, failed.reason, retry.retry_at)
+            await self._wait_until(retry.retry_at)
+        self._trouble = None
+
+    async def _shipment(self) -> DispatchFailed | None:
+        """One shipment; why it failed, if it did."""
         try:
             shipped: ShippingResult = await workflow.execute_child_workflow(
                 ShippingWorkflow.run,
@@ -230,11 +258,11 @@ class OrderWorkflow:
                 task_timeout=contracts.TASK_TIMEOUT,
             )
         except ChildWorkflowError:
-            await self._fail("The shipment was ended from outside.")
-            return
+            return DispatchFailed("The shipment was ended from outside.")
         if shipped.out_of_budget:
             raise OutOfBudget
         self._go_on(shipped.status)
+        return shipped.failed
 
     async def _complete(self) -> None:
         completed = await workflow.execute_local_activity(contracts.complete_order, self._step, **DATABASE)
@@ -255,12 +283,29 @@ class OrderWorkflow:
     async def _undo(self) -> None:
         """Unwind the stack, last step first. An order that ended with nothing done has an empty one."""
         while self._compensations and self._status in UNDOING:
-            await self._compensations[-1].run()
+            await self._until_undone(self._compensations[-1])
             self._compensations.pop()
         self._compensations.clear()
         if self._status in UNDOING:
             done = await workflow.execute_local_activity(contracts.finish_undo, self._step, **DATABASE)
             self._status = done.status
+
+    async def _until_undone(self, compensation: Compensation) -> None:
+        """Try for as long as it takes; the row keeps each failed attempt and says when the next one is."""
+        for attempt in count(1):
+            try:
+                await compensation.run()
+            except ActivityError as error:
+                note = NoteUndoTrouble(self._order.order_id, compensation.name, attempt, words(error))
+                retry = await workflow.execute_local_activity(contracts.note_undo_trouble, note, **DATABASE)
+                self._trouble = Trouble(compensation.name, attempt, note.error, retry.retry_at)
+                await self._wait_until(retry.retry_at or workflow.now())
+            else:
+                self._trouble = None
+                return
+
+    async def _wait_until(self, at: datetime) -> None:
+        await workflow.sleep(max((at - workflow.now()).total_seconds(), 0.01))
 
     async def _release_stock(self) -> None:
         await workflow.execute_local_activity(contracts.release_stock, self._step, **DATABASE)
@@ -272,18 +317,20 @@ class OrderWorkflow:
         refunded = await workflow.execute_activity(
             contracts.refund_payment,
             RefundPayment(money.key, money.of_charge, money.amount_minor, money.currency),
-            **UNTIL_DONE,
+            **ONCE,
         )
         record = RecordRefund(self._order.order_id, refunded.reference)
         await workflow.execute_local_activity(contracts.record_refund, record, **DATABASE)
 
     async def _recall_package(self) -> None:
-        await workflow.execute_local_activity(contracts.recall_package, self._step, **DATABASE)
-
-
-def _words(error: FailureError) -> str:
-    """The innermost cause, as the provider put it."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return cause.message if isinstance(cause, ApplicationError) else str(cause)
+        recall = await workflow.execute_local_activity(contracts.recall_package, self._step, **DATABASE)
+        if not recall.withdraw:
+            return
+        record = RecordRecall(self._order.order_id)
+        for key in recall.withdraw:
+            gone = await workflow.execute_activity(
+                contracts.withdraw_parcel, WithdrawParcel(key), task_queue=self._order.shipping_queue, **ONCE
+            )
+            if gone.carrier:
+                record = RecordRecall(self._order.order_id, gone.carrier, gone.tracking_number)
+        await workflow.execute_local_activity(contracts.record_recall, record, **DATABASE)

@@ -5,6 +5,8 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import TimeoutError as NoAnswerInTime
 
 with workflow.unsafe.imports_passed_through():
     from orders.states import Status, on_main_road
@@ -27,7 +29,21 @@ OUTSIDE: dict[str, Any] = {
     ),
 }
 
-# What must succeed, however long it takes: undoing, and all that follows the point of no return.
+# One try; the workflow itself decides what follows.
+ONCE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=5),
+    "retry_policy": RetryPolicy(maximum_attempts=1),
+}
+
+# A few tries before somebody else decides what follows.
+A_FEW_TIMES: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=5),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_attempts=4
+    ),
+}
+
+# What must succeed, however long it takes.
 UNTIL_DONE: dict[str, Any] = {name: value for name, value in OUTSIDE.items() if name != "schedule_to_close_timeout"}
 
 # Two calls of three are lost, and the next may be made at once: see providers/assignment.py.
@@ -36,6 +52,16 @@ _AT_ONCE = RetryPolicy(initial_interval=timedelta(milliseconds=1), backoff_coeff
 
 def trying_again(bounds: dict[str, Any], *, at_once: bool) -> dict[str, Any]:
     return bounds | {"retry_policy": _AT_ONCE} if at_once else bounds
+
+
+def words(error: FailureError) -> str:
+    """The innermost cause, as the provider put it."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, NoAnswerInTime):
+        return "There was no answer in time."
+    return cause.message if isinstance(cause, ApplicationError) else str(cause)
 
 
 class LeftMainRoad(Exception):

@@ -15,6 +15,7 @@ from pytest_django.fixtures import Settings
 
 from orders.models import Order
 from temporal_workers import worker
+from temporal_workers.client import connect
 from tests.replay.record import record_test
 
 SECONDS_TO_SETTLE = 30
@@ -35,6 +36,14 @@ class Engine:
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(worker.run(worker.ROLES, self._stop))
+
+    def terminate(self, workflow_id: str) -> None:
+        """End a workflow as somebody might in Temporal's own pages."""
+        asyncio.run_coroutine_threadsafe(self._terminate(workflow_id), self._loop).result(SECONDS_TO_SETTLE)
+
+    async def _terminate(self, workflow_id: str) -> None:
+        client = await connect(lazy=False)
+        await client.get_workflow_handle(workflow_id).terminate(reason="by hand")
 
     def stop(self) -> None:
         if self._thread:
