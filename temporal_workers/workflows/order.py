@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import count
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ChildWorkflowError
+from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from orders.states import NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Status
@@ -47,6 +47,10 @@ with workflow.unsafe.imports_passed_through():
         trying_again,
         words,
     )
+
+
+# Patches. Each may go, with its old branch, once no order from before it is open or in Temporal's retention.
+SHIPS_AGAIN = "ships-again"  # a shipment ended from outside is begun again; before, its order was undone
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class OrderWorkflow:
             await self._tell_the_shop()
             await self._complete()
         except OutOfBudget as out:
-            why = f" {_words(out.__cause__)}" if isinstance(out.__cause__, FailureError) else ""
+            why = f" {words(out.__cause__)}" if isinstance(out.__cause__, FailureError) else ""
             await self._fail(f"It was not done within the {self._budget.seconds:g} s that the machine may take.{why}")
 
     # News. The row has been changed already, or obeys the same rules when it is asked: see `_await_decision`.
@@ -258,7 +262,10 @@ class OrderWorkflow:
                 task_timeout=contracts.TASK_TIMEOUT,
             )
         except ChildWorkflowError:
-            return DispatchFailed("The shipment was ended from outside.")
+            ended = DispatchFailed("The shipment was ended from outside.")
+            if not workflow.patched(SHIPS_AGAIN):
+                await self._fail(ended.reason)
+            return ended
         if shipped.out_of_budget:
             raise OutOfBudget
         self._go_on(shipped.status)
