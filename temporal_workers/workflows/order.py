@@ -252,11 +252,12 @@ class OrderWorkflow:
         self._trouble = None
 
     async def _shipment(self) -> DispatchFailed | None:
-        """One shipment; why it failed, if it did."""
+        """One shipment; why it failed, if it did. From the point of no return on there is no budget."""
+        left = 0.0 if self._status == Status.DISPATCHING else self._budget.left()
         try:
             shipped: ShippingResult = await workflow.execute_child_workflow(
                 ShippingWorkflow.run,
-                ShippingInput(self._order.order_id, self._order.assignment, self._budget.left()),
+                ShippingInput(self._order.order_id, self._order.assignment, left),
                 id=contracts.shipping_workflow_id(self._order.order_id),
                 task_queue=self._order.shipping_queue,
                 task_timeout=contracts.TASK_TIMEOUT,

@@ -99,4 +99,4 @@ class ShippingWorkflow:
             order = workflow.get_external_workflow_handle(parent.workflow_id, run_id=parent.run_id)
             with suppress(FailureError):  # an order that is no more has nobody to tell
                 await order.signal(contracts.DISPATCH_FAILED, failed)
-        return ShippingResult(Status.DISPATCHING, failed)
+        return ShippingResult(Status.DISPATCHING, failed=failed)

@@ -168,6 +168,21 @@ def test_a_carrier_that_is_away_is_tried_again_and_has_one_package(
     assert packages_of(order) == [("dispatch", False)]
 
 
+class TestOutOfBudgetAtTheCarrier:
+    @pytest.fixture
+    def providers(self, queues: None, settings: Settings) -> None:
+        settings.DISPATCH_RETRY_AFTER = timedelta(seconds=0.1)
+        settings.ORDER_BUDGET = timedelta(seconds=2)
+
+    def test_past_the_point_of_no_return_the_budget_ends_nothing(self, place: PlaceOrder, carrier: Carrier) -> None:
+        carrier.fails("dispatch", times=5)  # four tries and the time between them take longer than the budget
+
+        order = place(lines=[NewLine("LAMP", 1, 20_000)])
+        wait_for_status(order, "completed")
+
+        assert events_of(order) == [*TO_DISPATCH, "dispatch_failed", *ARRIVES]
+
+
 class TestAwayForLong:
     @pytest.fixture
     def providers(self, queues: None, settings: Settings) -> None:
