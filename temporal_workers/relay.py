@@ -6,14 +6,11 @@ delivered. Delivering twice does no harm: an order's workflow is started once, a
 
 import asyncio
 import logging
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.db.models import prefetch_related_objects
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
@@ -32,73 +29,39 @@ from temporal_workers.contracts import (
     order_workflow_id,
     refund_workflow_id,
 )
+from temporal_workers.listening import PAUSE_AFTER_TROUBLE, Listener
 
 logger = logging.getLogger(__name__)
-
-CHANNEL = "orders_outbox"
-LOOK_EVERY = 5.0  # seconds, should a notification be missed
-PAUSE_AFTER_TROUBLE = 1.0  # seconds
 
 
 class TemporalAway(Exception):
     """Temporal cannot be reached: nothing was delivered, all of it stays in the outbox."""
 
 
-class Relay:
-    """Runs in a thread of its own, with its own database connection; calls to Temporal run in `loop`."""
+class Relay(Listener):
+    """A thread of its own, with its own database connection; calls to Temporal run in `loop`."""
+
+    name = "relay"
+    channel = "orders_outbox"
 
     def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._client = client
         self._loop = loop
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask the thread to end; what is being delivered is finished first."""
-        self._stop.set()
-
-    def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        away_since: datetime | None = None
+    def work(self) -> None:
+        """Deliver until the outbox is empty, however long Temporal stays away."""
+        away = False
         while not self._stop.is_set():
             try:
-                self._listen_and_deliver()
+                if not relaying.deliver_outbox(deliver=self._deliver, at=datetime.now(UTC)):
+                    return
+                away = False
             except TemporalAway as trouble:
-                if away_since is None:
-                    away_since = datetime.now(UTC)
+                if not away:
                     logger.warning("Temporal is away, the outbox waits: %s", trouble)
+                away = True
                 self._stop.wait(PAUSE_AFTER_TROUBLE)
-            except (DatabaseError, InterfaceError, psycopg.Error) as trouble:
-                logger.warning("The relay has trouble with the database and tries again: %s", str(trouble).strip())
-                self._stop.wait(PAUSE_AFTER_TROUBLE)
-            except Exception:  # a relay that ends leaves every order standing, whatever the reason
-                logger.exception("The relay has trouble and tries again")
-                self._stop.wait(PAUSE_AFTER_TROUBLE)
-            else:
-                away_since = None
-            finally:
-                close_old_connections()
-        connection.close()
-
-    def _listen_and_deliver(self) -> None:
-        """Deliver, wait for a notification, deliver …, until told to stop or something breaks."""
-        with psycopg.connect(**_listening(), autocommit=True) as listener:
-            listener.execute(f"LISTEN {CHANNEL}")
-            while not self._stop.is_set():
-                while relaying.deliver_outbox(deliver=self._deliver, at=datetime.now(UTC)):
-                    if self._stop.is_set():
-                        return
-                self._wait(listener)
-
-    def _wait(self, listener: psycopg.Connection[Any]) -> None:
-        for _ in range(int(LOOK_EVERY / 0.5)):
-            if any(True for _ in listener.notifies(timeout=0.5, stop_after=1)) or self._stop.is_set():
-                return
 
     def _deliver(self, messages: Sequence[Outbox]) -> list[str]:
         prefetch_related_objects(messages, "order")
@@ -169,12 +132,3 @@ def _workflow(message: Outbox) -> dict[str, Any]:
 
 def _news(message: Outbox) -> News:
     return News(actor=message.payload.get("actor", ""))
-
-
-def _listening() -> dict[str, Any]:
-    """Parameters of a connection beside Django's own, which may not sit in LISTEN."""
-    return {
-        name: value
-        for name, value in connection.get_connection_params().items()
-        if name in {"dbname", "user", "password", "host", "port", "sslmode", "sslrootcert", "connect_timeout"}
-    }

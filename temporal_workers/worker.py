@@ -23,6 +23,7 @@ from temporal_workers.activities.outside import CarrierCalls, PaymentCalls, Shop
 from temporal_workers.attempts import AttemptLog
 from temporal_workers.client import connect
 from temporal_workers.heartbeat import Heartbeat
+from temporal_workers.listening import Listener
 from temporal_workers.providers.assignment import AssignmentBank, AssignmentCarrier, AssignmentShop
 from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
@@ -120,7 +121,7 @@ async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
     relay_client = await connect(lazy=True)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_beating(Heartbeat(relay_client, [queue_of(role) for role in roles])))
-        await stack.enter_async_context(_relaying(relay_client))
+        await stack.enter_async_context(_running(Relay(relay_client, asyncio.get_running_loop())))
         client = await _connected(stop)
         if client is None:
             return
@@ -166,15 +167,14 @@ async def _beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _relaying(client: Client) -> AsyncIterator[None]:
-    relay = Relay(client, asyncio.get_running_loop())
-    relay.start()
+async def _running(listener: Listener) -> AsyncIterator[None]:
+    listener.start()
     try:
         yield
     finally:
-        relay.stop()
-        # The thread may be waiting for this loop to deliver.
-        await asyncio.to_thread(relay.join, 10)
+        listener.stop()
+        # The relay's thread may be waiting for this loop to deliver.
+        await asyncio.to_thread(listener.join, 10)
 
 
 def stop_on_signals(stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
