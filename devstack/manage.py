@@ -22,6 +22,9 @@ NEEDED = (
     "DJANGO_SETTINGS_MODULE",
     "DJANGO_DEBUG",
     "DJANGO_SECRET_KEY",
+    "MAIL_URL",
+    "MAIL_FROM",
+    "MAIL_ORDERS_UP_TO",
 )
 
 

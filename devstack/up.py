@@ -144,6 +144,7 @@ def prepare_database(settings: Settings) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orders_site.settings")
     os.environ.setdefault("DJANGO_DEBUG", "1")
     os.environ.setdefault("DJANGO_SECRET_KEY", secret_key(settings.data_dir))
+    os.environ.setdefault("MAIL_URL", (settings.data_dir / "mails").as_uri())
     say("Preparing the database")
 
     import django

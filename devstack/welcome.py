@@ -7,6 +7,7 @@ import time
 from http.client import HTTPConnection, HTTPException
 from io import StringIO
 from typing import TypedDict
+from urllib.parse import unquote, urlsplit
 
 from devstack.settings import DATA_DIR, Settings
 
@@ -69,10 +70,18 @@ def block(settings: Settings, cast: list[Member]) -> str:
     lines += sign_in_lines(settings, cast)
     if os.environ.get("TEMPORAL_UI_URL"):
         lines.append(f"Temporal      {os.environ['TEMPORAL_UI_URL']}")
+    if folder := mail_folder(os.environ.get("MAIL_URL", "")):
+        lines.append(f"Mail          to customers stays in {folder}")
     lines.append("To stop       Ctrl-C; orders in flight go on at the next `make up`")
     if settings.demo:
         lines.append("Without demo  make up DEMO=0 DATA_DIR=.data/empty starts with an empty desk")
     return "\n".join(["", *("  " + line for line in lines), ""])
+
+
+def mail_folder(url: str) -> str:
+    """The folder that MAIL_URL names, empty where it names a server or nothing."""
+    parts = urlsplit(url)
+    return unquote(parts.path) if parts.scheme == "file" else ""
 
 
 def sign_in_lines(settings: Settings, cast: list[Member]) -> list[str]:

@@ -1,11 +1,14 @@
 """Typed reading of environment variables. A value that does not parse stops the start with its name."""
 
 import os
+from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parseaddr
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -91,3 +94,64 @@ def database_from_url(url: str) -> dict[str, object]:
         "PORT": str(parts.port or ""),
         "OPTIONS": options,
     }
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where mail goes, in Django's terms; the default keeps none."""
+
+    backend: str = "django.core.mail.backends.dummy.EmailBackend"
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = ""
+    starttls: bool = False
+    tls: bool = False
+    folder: str = ""
+
+
+_MAIL_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+def mail_server_from_url(url: str) -> MailServer:
+    """Read `smtp+starttls://user:password@host:587`, `smtps://…`, `smtp://…` in the clear, or `file:///folder`.
+
+    Raises ImproperlyConfigured where it is none of these; the text does not quote the URL, which holds a password.
+    """
+    if not url:
+        return MailServer()
+    wrong = ImproperlyConfigured(
+        "MAIL_URL must look like smtp+starttls://user:password@host:587, smtps://…, smtp://… or file:///folder."
+    )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme == "file" and parts.path.strip("/") and not parts.netloc:
+        return MailServer(backend="orders_site.mail_folder.MailFolder", folder=unquote(parts.path))
+    if parts.scheme not in _MAIL_PORTS or not parts.hostname or parts.path.strip("/"):
+        raise wrong
+    return MailServer(
+        backend="django.core.mail.backends.smtp.EmailBackend",
+        host=parts.hostname,
+        port=port or _MAIL_PORTS[parts.scheme],
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        starttls=parts.scheme == "smtp+starttls",
+        tls=parts.scheme == "smtps",
+    )
+
+
+def env_mailbox(name: str, default: str) -> str:
+    """Read an e-mail address, alone or as `Name <address>`."""
+    raw = os.environ.get(name) or default
+    try:
+        validate_email(parseaddr(raw)[1])
+    except ValidationError:
+        raise ImproperlyConfigured(
+            f"{name} must be an e-mail address, or look like Name <address>, not {raw!r}."
+        ) from None
+    if not raw.isprintable():
+        raise ImproperlyConfigured(f"{name} must be one line of text, not {raw!r}.")
+    return raw

@@ -7,13 +7,16 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from orders_site.env import (
+    MailServer,
     database_from_url,
     env_bool,
     env_duration,
     env_float,
     env_int,
     env_list,
+    env_mailbox,
     env_str,
+    mail_server_from_url,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -194,6 +197,21 @@ SIMULATOR_DECLINE_RATE = env_float("SIMULATOR_DECLINE_RATE", 0.0)
 SIMULATOR_ERROR_RATE = env_float("SIMULATOR_ERROR_RATE", 0.0)
 SIMULATOR_LOST_ANSWER_RATE = env_float("SIMULATOR_LOST_ANSWER_RATE", 0.0)
 ASSIGNMENT_SECONDS = env_float("ASSIGNMENT_SECONDS", 0.2)
+
+# Mail to customers. Without MAIL_URL none is written, so that setting it later sends nobody old news.
+# The URL itself is no setting: it holds a password.
+_mail_server = mail_server_from_url(env_str("MAIL_URL"))
+CUSTOMERS_GET_MAIL = _mail_server != MailServer()
+MAIL_ORDERS_UP_TO = env_duration("MAIL_ORDERS_UP_TO", "7d")
+if _mail_server.host and not env_str("MAIL_FROM"):
+    raise ImproperlyConfigured("MAIL_FROM must be set where MAIL_URL names a server: whom customers get mail from.")
+DEFAULT_FROM_EMAIL = env_mailbox("MAIL_FROM", "orders@localhost")
+EMAIL_BACKEND = _mail_server.backend
+EMAIL_FILE_PATH = _mail_server.folder
+EMAIL_HOST, EMAIL_PORT = _mail_server.host, _mail_server.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail_server.user, _mail_server.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail_server.starttls, _mail_server.tls
+EMAIL_TIMEOUT = 10  # seconds
 
 LOG_FORMAT = env_str("LOG_FORMAT", "line")
 if LOG_FORMAT not in ("line", "json"):

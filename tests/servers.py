@@ -49,7 +49,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 @contextmanager
 def environment_of_the_run() -> Iterator[dict[str, str]]:
     """Start the servers and say how Django finds them, and nothing of what the developer's shell says."""
-    for name in [name for name in os.environ if name.startswith(("DJANGO_", "TEMPORAL_"))]:
+    for name in [name for name in os.environ if name.startswith(("DJANGO_", "MAIL_", "TEMPORAL_"))]:
         del os.environ[name]
     with TemporaryDirectory(prefix="countersign-tests-") as folder:
         postgres = PostgresServer(Path(folder), FAST_AND_FORGETFUL)

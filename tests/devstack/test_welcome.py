@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from devstack.settings import Settings
 from devstack.welcome import Member, block
 
@@ -40,3 +42,19 @@ def test_the_block_names_nobody_where_demos_are_off() -> None:
     text = block(SETTINGS, cast=[])
 
     assert "createsuperuser" in text
+
+
+def test_the_block_names_the_folder_where_mail_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "an other" / "mails"
+    monkeypatch.setenv("MAIL_URL", folder.as_uri())
+
+    assert f"Mail          to customers stays in {folder}\n" in block(SETTINGS, cast=[])
+
+
+@pytest.mark.parametrize("url", ["", "smtp://127.0.0.1"])
+def test_the_block_names_no_folder_where_mail_goes_out_or_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("MAIL_URL", url)
+
+    assert "Mail " not in block(SETTINGS, cast=[])
