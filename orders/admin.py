@@ -23,6 +23,7 @@ from orders.models import (
     Event,
     Heartbeat,
     IdempotencyKey,
+    Mail,
     Order,
     OrderLine,
     Outbox,
@@ -138,6 +139,11 @@ class OutboxRows(Rows):
     model = Outbox
 
 
+class Mails(Rows):
+    model = Mail
+    exclude = ("body",)
+
+
 @admin.register(Order)
 class OrderAdmin(Records):
     list_display = ("number", "status", "customer_name", "customer_email", "total", "placed_at", "source", "reference")
@@ -146,7 +152,7 @@ class OrderAdmin(Records):
     ordering = ("-placed_at", "-id")
     search_fields = ("number",)  # what is searched stands in get_search_results
     search_help_text = "Beginnings of words in the number, the reference, the customer's name or e-mail address."
-    inlines = (Lines, Reviews, Reservations, Payments, Shipments, Events, OutboxRows)
+    inlines = (Lines, Reviews, Reservations, Payments, Shipments, Events, Mails, OutboxRows)
     fieldsets = (
         (None, {"fields": ("number", "id", "source", "reference", "placed_at", "decide_within")}),
         ("Where it stands", {"fields": ("status", "status_at", "outcome", "version")}),
@@ -231,6 +237,12 @@ class EventAdmin(Records):
 class OutboxAdmin(Records):
     list_display = ("order", "message", "created_at", "delivered_at", "attempts", "last_error")
     list_filter = (("delivered_at", admin.EmptyFieldListFilter),)
+
+
+@admin.register(Mail)
+class MailAdmin(Records):
+    list_display = ("order", "kind", "recipient", "created_at", "sent_at", "next_try_at", "attempts", "last_error")
+    list_filter = ("kind", ("sent_at", admin.EmptyFieldListFilter))
 
 
 @admin.register(Heartbeat)

@@ -14,6 +14,7 @@ from django.db import transaction
 from orders import money
 from orders.models import Order, Payment
 from orders.roles import REFUND_LIMITS, Role
+from orders.services import mailing
 from orders.services.actors import Actor, NotPermitted
 from orders.services.paying import MoneyMove
 from orders.services.texts import wrong_with_note
@@ -156,6 +157,8 @@ def settle_refund(*, order_id: uuid.UUID, number: int, reference: str, at: datet
             currency=payment.currency,
             reference=reference,
         )
+        if reference:
+            mailing.tell_of_refund(order, payment, at=at)
         return order.status_now
 
 

@@ -14,6 +14,7 @@ from django.db.models import F
 from psycopg.errors import LockNotAvailable
 
 from orders.models import ActorKind, Event, Order, Outbox
+from orders.services import mailing
 from orders.services.actors import SYSTEM, Actor
 from orders.states import Action, Status, next_status
 
@@ -47,7 +48,9 @@ def lock(order_id: uuid.UUID) -> Order:
 def transition(
     order: Order, action: Action, *, actor: Actor, at: datetime, outcome: str = "", **details: object
 ) -> None:
-    """Move a locked order along the transition table, with its event. `outcome` is what its page says of it now.
+    """Move a locked order along the transition table, with its event, and a mail where the customer is told of it.
+
+    `outcome` is what its page says of it now.
 
     Raises IllegalTransition where the table has no such step.
     """
@@ -62,6 +65,7 @@ def transition(
     order.version += 1
     told = {name: value for name, value in details.items() if value not in ("", None)}
     write_event(order, action, actor=actor, at=at, **{"from": before, "to": after}, **told)
+    mailing.tell_customer(order, action, at=at)
 
 
 def note_event(order: Order, type_: str, *, at: datetime, actor: Actor = SYSTEM, **details: object) -> None:

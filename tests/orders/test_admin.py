@@ -55,8 +55,9 @@ def _address(model: type[Model], page: str, *args: object) -> str:
 
 
 @pytest.fixture
-def shipped(order_in_review: Order, alice: User) -> Order:
+def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     """An order that has a record of every kind."""
+    settings.CUSTOMERS_GET_MAIL = True
     order: dict[str, Any] = {"order_id": order_in_review.pk, "at": NOW}
     reviewing.approve(**order, actor=actors.Actor.operator(alice))
     fulfilling.reserve_stock(**order)
