@@ -67,6 +67,8 @@ _TITLES: dict[str, str] = {
     "undo_failed": "Could not be undone yet",
     "signal_refused": "A signal sent by hand was refused",
     Action.FINISH_UNDO: "Everything undone",
+    "mail_sent": "Customer told by mail",
+    "mail_refused": "Mail to the customer refused",
 }
 _GOOD = {Action.APPROVE, Action.COMPLETE}
 _BAD = {
@@ -78,6 +80,7 @@ _BAD = {
     Action.FAIL,
     "charge_declined",
     "dispatch_failed",
+    "mail_refused",
     "recall_failed",
     "refund_failed",
     "signal_refused",
@@ -152,6 +155,10 @@ def _failed_try(payload: dict[str, Any]) -> str:
     return _joined(*what, _labelled("attempt", payload.get("attempt")), _at("next try", payload.get("retry_at")))
 
 
+def _subject(payload: dict[str, Any]) -> str:
+    return _joined(f"“{payload.get('subject', '')}”", payload.get("reason", ""))
+
+
 _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "place": _source,
     Action.BLOCK: _reasons,
@@ -169,6 +176,8 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "undo_failed": _failed_try,
     Action.CONFIRM_DISPATCH: _carrier,
     "recall_failed": _carrier,
+    "mail_sent": _subject,
+    "mail_refused": _subject,
     "signal_refused": lambda payload: _joined(payload.get("action", "").replace("_", " "), payload.get("why", "")),
 }
 

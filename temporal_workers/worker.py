@@ -24,6 +24,7 @@ from temporal_workers.attempts import AttemptLog
 from temporal_workers.client import connect
 from temporal_workers.heartbeat import Heartbeat
 from temporal_workers.listening import Listener
+from temporal_workers.mailer import Mailer
 from temporal_workers.providers.assignment import AssignmentBank, AssignmentCarrier, AssignmentShop
 from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
@@ -122,6 +123,8 @@ async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_beating(Heartbeat(relay_client, [queue_of(role) for role in roles])))
         await stack.enter_async_context(_running(Relay(relay_client, asyncio.get_running_loop())))
+        if settings.CUSTOMERS_GET_MAIL:
+            await stack.enter_async_context(_running(Mailer()))
         client = await _connected(stop)
         if client is None:
             return
