@@ -4,6 +4,7 @@ Money is whole minor units (cents) beside a currency; `_at` is an instant in UTC
 """
 
 import uuid
+from collections.abc import Mapping
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -251,12 +252,12 @@ class Payment(models.Model):
         REFUND = "refund"
 
     class State(models.TextChoices):
-        CREATED = "created"
-        PROCESSING = "processing"
-        REQUIRES_ACTION = "requires_action"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
-        CANCELLED = "cancelled"
+        CREATED = "created"  # wanted, with its key; nobody has asked the bank yet
+        PROCESSING = "processing"  # the bank is being asked: whether it has acted is unknown
+        REQUIRES_ACTION = "requires_action"  # the bank waits for the customer's word
+        SUCCEEDED = "succeeded"  # the money has moved
+        FAILED = "failed"  # the bank, or the customer, said no
+        CANCELLED = "cancelled"  # nothing moved, and nothing will under that key
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments")
     idempotency_key = models.CharField(max_length=80, unique=True)
@@ -297,6 +298,16 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return self.idempotency_key
+
+
+# What may follow what in the life of a payment. The others are final; a trigger in the database holds the same table.
+PAYMENT_STEPS: Mapping[str, frozenset[str]] = {
+    Payment.State.CREATED: frozenset({Payment.State.PROCESSING, Payment.State.CANCELLED}),
+    Payment.State.PROCESSING: frozenset(
+        {Payment.State.REQUIRES_ACTION, Payment.State.SUCCEEDED, Payment.State.FAILED, Payment.State.CANCELLED}
+    ),
+    Payment.State.REQUIRES_ACTION: frozenset({Payment.State.SUCCEEDED, Payment.State.FAILED, Payment.State.CANCELLED}),
+}
 
 
 class Shipment(models.Model):

@@ -46,9 +46,13 @@ _TITLES: dict[str, str] = {
     Action.CHANGE_ADDRESS: "Address changed",
     Action.RESERVE: "Stock held",
     "charge_requested": "Charging the card",
+    Action.ASK_CUSTOMER: "The bank asks the customer to confirm the payment",
     Action.CHARGE: "Card charged",
     "charge_arrived": "The charge arrived after the order had been stopped",
     "charge_declined": "The card was declined",
+    "charge_cancelled": "The charge was cancelled before the bank was asked",
+    "charge_voided": "The charge was voided: nothing had been taken",
+    "payment_news_refused": "Message from the bank not believed",
     Action.PREPARE: "Package being made ready",
     "package_ready": "Package ready",
     Action.DISPATCH: "Handing the package to the carrier",
@@ -82,11 +86,12 @@ _BAD = {
     "dispatch_failed",
     "mail_refused",
     "recall_failed",
+    "payment_news_refused",
     "refund_failed",
     "signal_refused",
     "undo_failed",
 }
-_SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at", "due_before"}
+_SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at", "due_before", "confirm_by"}
 
 
 def tell(event: Event) -> Entry:
@@ -166,7 +171,9 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     Action.RESERVE: _units,
     "release": _units,
     "charge_requested": _amount_and_reference,
+    Action.ASK_CUSTOMER: lambda payload: _at("until", payload.get("confirm_by")),
     Action.CHARGE: _amount_and_reference,
+    "payment_news_refused": lambda payload: payload.get("reason", ""),
     "refund": _amount_and_reference,
     "refund_requested": _amount_and_note,
     "refund_failed": _amount_and_note,

@@ -42,7 +42,9 @@ PAYMENT_WORDS: dict[tuple[str, str], str] = {
     ("charge", "succeeded"): "charged",
     ("charge", "failed"): "declined",
     ("charge", "cancelled"): "not charged",
+    ("refund", "created"): "not refunded yet",
     ("refund", "processing"): "being refunded",
+    ("refund", "requires_action"): "waits for the bank",
     ("refund", "succeeded"): "refunded",
     ("refund", "failed"): "not refunded",
     ("refund", "cancelled"): "not needed",
@@ -173,6 +175,8 @@ def who_decided(decision: str, *, by: str, at: str) -> str:
             return f"Expired {when}"
         case "cancelled":
             return f"Cancelled by {by or 'the customer'} {when}"
+        case "settled":
+            return f"Settled by the customer {when}"
     return f"{decision.capitalize()} by {by} {when}"
 
 

@@ -169,6 +169,8 @@ DISPATCH_TRIES = env_int("DISPATCH_TRIES", 3, least=1)
 DISPATCH_RETRY_AFTER = env_duration("DISPATCH_RETRY_AFTER", "10s")
 UNDO_RETRY_AFTER = env_duration("UNDO_RETRY_AFTER", "1s")
 UNDO_RETRY_MOST = timedelta(hours=1)
+PAYMENT_CONFIRM_WITHIN = env_duration("PAYMENT_CONFIRM_WITHIN", "1h")
+PAYMENT_WEBHOOK_SECRET = env_list("PAYMENT_WEBHOOK_SECRET")  # the new one first, while it is being changed
 REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False) or ORDER_PROVIDERS == "assignment"
 ORDER_BUDGET = env_duration("ORDER_BUDGET", "24h")
 
@@ -196,6 +198,9 @@ SIMULATOR_SECONDS = env_float("SIMULATOR_SECONDS", 0.4)
 SIMULATOR_DECLINE_RATE = env_float("SIMULATOR_DECLINE_RATE", 0.0)
 SIMULATOR_ERROR_RATE = env_float("SIMULATOR_ERROR_RATE", 0.0)
 SIMULATOR_LOST_ANSWER_RATE = env_float("SIMULATOR_LOST_ANSWER_RATE", 0.0)
+SIMULATOR_CONFIRM_RATE = env_float("SIMULATOR_CONFIRM_RATE", 0.0)
+SIMULATOR_CUSTOMER_SECONDS = env_float("SIMULATOR_CUSTOMER_SECONDS", 0.0)
+WEBHOOK_URL = env_str("WEBHOOK_URL")
 ASSIGNMENT_SECONDS = env_float("ASSIGNMENT_SECONDS", 0.2)
 
 # Mail to customers. Without MAIL_URL none is written, so that setting it later sends nobody old news.

@@ -22,6 +22,7 @@ TASK_TIMEOUT = timedelta(seconds=5)
 
 STATE_QUERY = "state"
 DISPATCH_FAILED = "dispatch_failed"  # from a shipment to its order
+PAYMENT_NEWS = "payment_news"  # a signal: the bank has said something of the charge
 SIGNALS = ("approve", "reject", "cancel", "extend", "retry", "change_address")
 
 
@@ -124,6 +125,7 @@ class Trouble:
 @dataclass(frozen=True)
 class OrderStep:
     order_id: UUID
+    at: datetime | None = None  # the workflow's clock, where a deadline is held against it
 
 
 @dataclass(frozen=True)
@@ -148,13 +150,17 @@ class StandingResult:
 
 @dataclass(frozen=True)
 class MoneyResult:
-    """Money to move, under a key that is stored; without a key there is none."""
+    """Money to move, under a key that is stored; without a key there is none.
+
+    `confirm_by` is set while the customer is asked to confirm.
+    """
 
     status: Status
     key: str = ""
     amount_minor: int = 0
     currency: str = ""
     of_charge: str = ""
+    confirm_by: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,8 @@ class RecordCharge:
     order_id: UUID
     reference: str
     declined: str = ""
+    needs_customer: bool = False
+    at: datetime | None = None  # the workflow's clock
 
 
 @dataclass(frozen=True)
@@ -256,6 +264,7 @@ class ChargePayment:
 class ChargeResult:
     reference: str
     declined: str = ""  # the provider's reason; final
+    needs_customer: bool = False  # the customer has to confirm first
 
 
 @dataclass(frozen=True)
@@ -359,7 +368,7 @@ async def charge_payment(charge: ChargePayment) -> ChargeResult:
 
 
 @activity.defn
-def record_charge(record: RecordCharge) -> StepResult:
+def record_charge(record: RecordCharge) -> MoneyResult:
     raise NotImplementedError
 
 

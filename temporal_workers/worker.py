@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NoReturn
@@ -28,6 +28,7 @@ from temporal_workers.mailer import Mailer
 from temporal_workers.providers.assignment import AssignmentBank, AssignmentCarrier, AssignmentShop
 from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
+from temporal_workers.providers.webhooks import BankLife
 from temporal_workers.relay import Relay
 from temporal_workers.workflows.order import OrderWorkflow
 from temporal_workers.workflows.refund import RefundWorkflow
@@ -93,7 +94,16 @@ def _shipping(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
 def _payments(ledger: Ledger) -> PaymentProvider:
     if settings.ORDER_PROVIDERS == "assignment":
         return AssignmentBank(SimulatedBank(ledger, Temper()), settings.ASSIGNMENT_SECONDS)
-    return SimulatedBank(ledger, _temper())
+    return SimulatedBank(ledger, _temper(), tells=bool(settings.WEBHOOK_URL))
+
+
+def _bank_life(ledger: Ledger) -> BankLife:
+    return BankLife(
+        SimulatedBank(ledger, _temper(), tells=bool(settings.WEBHOOK_URL)),
+        url=settings.WEBHOOK_URL,
+        secret=next(iter(settings.PAYMENT_WEBHOOK_SECRET), ""),
+        customer_seconds=settings.SIMULATOR_CUSTOMER_SECONDS,
+    )
 
 
 def _carrier(ledger: Ledger) -> CarrierProvider:
@@ -114,6 +124,7 @@ def _temper() -> Temper:
         decline_rate=settings.SIMULATOR_DECLINE_RATE,
         error_rate=settings.SIMULATOR_ERROR_RATE,
         lost_answer_rate=settings.SIMULATOR_LOST_ANSWER_RATE,
+        confirm_rate=settings.SIMULATOR_CONFIRM_RATE,
     )
 
 
@@ -121,7 +132,8 @@ async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
     """Serve the roles' queues until `stop` is set, then drain. Waits for Temporal as long as it is away."""
     relay_client = await connect(lazy=True)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_beating(Heartbeat(relay_client, [queue_of(role) for role in roles])))
+        heartbeat = Heartbeat(relay_client, [queue_of(role) for role in roles])
+        await stack.enter_async_context(_in_the_background(heartbeat.beat(), "heartbeat"))
         await stack.enter_async_context(_running(Relay(relay_client, asyncio.get_running_loop())))
         if settings.CUSTOMERS_GET_MAIL:
             await stack.enter_async_context(_running(Mailer()))
@@ -130,6 +142,8 @@ async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
             return
         ledger = await stack.enter_async_context(Ledger(settings.SIMULATOR_DATABASE_URL))
         threads = stack.enter_context(_threads())
+        if "orders" in roles and settings.ORDER_PROVIDERS == "simulated":
+            await stack.enter_async_context(_in_the_background(_bank_life(ledger).live(), "bank"))
         for role in roles:
             await stack.enter_async_context(make_worker(client, role, ledger=ledger, threads=threads))
             logger.info("Serving queue %s", queue_of(role))
@@ -159,14 +173,14 @@ async def _connected(stop: asyncio.Event) -> Client | None:
 
 
 @asynccontextmanager
-async def _beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
-    beating = asyncio.create_task(heartbeat.beat(), name="heartbeat")
+async def _in_the_background(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
     try:
         yield
     finally:
-        beating.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await beating
+            await task
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from django.db.models import F
 from orders.models import Product, Reservation
 from orders.services.actors import SYSTEM
 from orders.services.attending import halt
+from orders.services.paying import create_charge
 from orders.services.transitions import lock, transition
 from orders.states import Action, Status, may
 
@@ -40,6 +41,7 @@ def reserve_stock(*, order_id: uuid.UUID, at: datetime) -> Status:
             Reservation(order=order, product_id=product_id, quantity=quantity)
             for product_id, quantity in wanted.items()
         )
+        create_charge(order, at=at)
         transition(order, Action.RESERVE, actor=SYSTEM, at=at, units=sum(wanted.values()))
         return order.status_now
 

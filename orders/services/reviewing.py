@@ -24,7 +24,7 @@ class AlreadyDecided(ActionRefused):
     """Somebody, or the deadline, was first. `review` says who, what and when; `status` what has become of it."""
 
     def __init__(self, review: Review, status: Status) -> None:
-        nobody = "the customer" if review.decision == Decision.CANCELLED else "the deadline"
+        nobody = "the customer" if review.decision in (Decision.CANCELLED, Decision.SETTLED) else "the deadline"
         by = review.decided_by.get_username() if review.decided_by else nobody
         super().__init__(f"Already {review.get_decision_display().lower()} by {by}.")
         self.review = review

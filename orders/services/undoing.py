@@ -16,6 +16,9 @@ from orders.services.texts import wrong_with_note
 from orders.services.transitions import ActionRefused, lock, note_event, tell_engine, transition, words
 from orders.states import Action, Status, may
 
+# Of a charge in one of these the bank knows more than we do.
+UNANSWERED = (Payment.State.PROCESSING, Payment.State.REQUIRES_ACTION)
+
 
 class AlreadyCancelled(ActionRefused):
     """Somebody was first. `event` says who and when."""
@@ -75,12 +78,18 @@ def release_stock(*, order_id: uuid.UUID, at: datetime) -> Status:
 def begin_refund(*, order_id: uuid.UUID, at: datetime) -> MoneyMove:
     """Store the refund of the order's charge before anybody calls the provider.
 
-    A charge whose answer we never saw is refunded by its key: the provider knows whether there is anything to undo.
+    A charge whose answer we never saw, or that waits for the customer, is refunded by its key: the provider knows
+    whether there is anything to undo, and voids it otherwise. One that nobody has asked for is cancelled without a
+    call.
     """
     with transaction.atomic():
         order = lock(order_id)
+        if order.payments.filter(kind=Payment.Kind.CHARGE, status=Payment.State.CREATED).update(
+            status=Payment.State.CANCELLED, settled_at=at
+        ):
+            note_event(order, "charge_cancelled", at=at)
         charge = order.payments.filter(
-            kind=Payment.Kind.CHARGE, status__in=[Payment.State.SUCCEEDED, Payment.State.PROCESSING]
+            kind=Payment.Kind.CHARGE, status__in=[Payment.State.SUCCEEDED, *UNANSWERED]
         ).first()
         if charge is None:
             return MoneyMove(order.status_now)
@@ -117,9 +126,7 @@ def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> Statu
         else:
             refunded = refund.update(status=Payment.State.CANCELLED, error="Nothing had been charged.", settled_at=at)
             charge_is = Payment.State.CANCELLED
-        order.payments.filter(kind=Payment.Kind.CHARGE, status=Payment.State.PROCESSING).update(
-            status=charge_is, settled_at=at
-        )
+        order.payments.filter(kind=Payment.Kind.CHARGE, status__in=UNANSWERED).update(status=charge_is, settled_at=at)
         if refunded and reference:
             note_event(
                 order,
@@ -129,6 +136,8 @@ def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> Statu
                 currency=order.currency,
                 reference=reference,
             )
+        elif refunded:
+            note_event(order, "charge_voided", at=at)
         return order.status_now
 
 

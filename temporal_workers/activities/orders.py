@@ -28,6 +28,11 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _not_before(workflows_clock: datetime | None) -> datetime:
+    """Now; never before the instant for which the workflow's timer has fired, whatever our own clock says."""
+    return max(_now(), workflows_clock) if workflows_clock else _now()
+
+
 @implements(contracts.receive_order)
 def receive_order(step: OrderStep) -> StepResult:
     return StepResult(reviewing.receive_order(order_id=step.order_id, at=_now()))
@@ -52,13 +57,19 @@ def reserve_stock(step: OrderStep) -> StepResult:
 
 @implements(contracts.begin_charge)
 def begin_charge(step: OrderStep) -> MoneyResult:
-    return _money(paying.begin_charge(order_id=step.order_id, at=_now()))
+    return _money(paying.begin_charge(order_id=step.order_id, at=_not_before(step.at)))
 
 
 @implements(contracts.record_charge)
-def record_charge(record: RecordCharge) -> StepResult:
-    return StepResult(
-        paying.record_charge(order_id=record.order_id, reference=record.reference, declined=record.declined, at=_now())
+def record_charge(record: RecordCharge) -> MoneyResult:
+    return _money(
+        paying.record_charge(
+            order_id=record.order_id,
+            reference=record.reference,
+            declined=record.declined,
+            needs_customer=record.needs_customer,
+            at=_not_before(record.at),
+        )
     )
 
 
@@ -144,7 +155,7 @@ def settle_refund(settle: SettleRefund) -> StepResult:
 
 
 def _money(move: paying.MoneyMove) -> MoneyResult:
-    return MoneyResult(move.status, move.key, move.amount_minor, move.currency, move.of_charge)
+    return MoneyResult(move.status, move.key, move.amount_minor, move.currency, move.of_charge, move.confirm_by)
 
 
 def _retry(retry: shipping.Retry) -> RetryResult:

@@ -28,7 +28,7 @@ class PaymentCalls:
     @activity.defn(name=stub_name(contracts.charge_payment))
     async def charge_payment(self, charge: ChargePayment) -> ChargeResult:
         answer = await self._provider.charge(key=charge.key, amount_minor=charge.amount_minor, currency=charge.currency)
-        return ChargeResult(answer.reference, answer.declined)
+        return ChargeResult(answer.reference, answer.declined, answer.needs_customer)
 
     @activity.defn(name=stub_name(contracts.refund_payment))
     async def refund_payment(self, refund: RefundPayment) -> RefundResult:

@@ -16,6 +16,7 @@ class ProviderUnavailable(Exception):
 class ChargeAnswer:
     reference: str
     declined: str = ""  # why; a decline is final
+    needs_customer: bool = False  # no money has moved: the customer has to confirm first
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class BankEntry:
     amount_minor: int
     currency: str
     declined: str = ""  # why no money moved
+    pending: bool = False  # no money has moved yet: the customer has to confirm first
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class PaymentProvider(Protocol):
     async def charge(self, *, key: str, amount_minor: int, currency: str) -> ChargeAnswer:
         """Take `amount_minor` minor units of `currency` from the customer.
 
+        Where the customer has to confirm first, the same key again tells how that stands.
+
         Raises ProviderUnavailable.
         """
         ...
@@ -47,7 +51,8 @@ class PaymentProvider(Protocol):
     async def refund(self, *, key: str, of_charge: str, amount_minor: int, currency: str) -> str:
         """Give back what the charge with the key `of_charge` took; answer the refund's reference.
 
-        An empty answer says that there is no such charge, and that there will be none under that key.
+        An empty answer says that there is no such charge, and that there will be none under that key: one that waits
+        for the customer is voided.
 
         Raises ProviderUnavailable.
         """

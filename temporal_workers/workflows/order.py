@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         ChargePayment,
         DispatchFailed,
         FailOrder,
+        MoneyResult,
         News,
         NoteUndoTrouble,
         OrderInput,
@@ -143,6 +144,10 @@ class OrderWorkflow:
         """The shipment's request to be sent again. Its result says the same, and is what `_ship` acts on."""
         self._trouble = Trouble("dispatch", failed.tries + 1, failed.reason)
 
+    @workflow.signal
+    def payment_news(self, news: News) -> None:
+        self._news = True
+
     @workflow.query
     def state(self) -> OrderState:
         to_undo = [compensation.name for compensation in reversed(self._compensations)]
@@ -221,22 +226,34 @@ class OrderWorkflow:
         self._go_on(reserved.status)
 
     async def _charge(self) -> None:
+        """Ask the bank; where it asks the customer, wait for their word or its deadline, and ask the bank once more."""
         self._register(self._refund)
-        money = await workflow.execute_local_activity(contracts.begin_charge, self._step, **DATABASE)
+        money = await self._begin_charge()
+        while money.key or money.confirm_by:
+            if money.confirm_by:
+                self._due_at, self._remind_at = money.confirm_by, None
+                await self._news_or_time()
+                self._due_at = None
+                money = await self._begin_charge()
+                continue
+            ask = ChargePayment(money.key, money.amount_minor, money.currency)
+            try:
+                with self._budget.bounding(self._outside) as bounds:
+                    charge = await workflow.execute_activity(contracts.charge_payment, ask, **bounds)
+            except ActivityError as error:
+                await self._fail(f"The payment could not be made: {words(error)}")
+                return
+            record = RecordCharge(
+                self._order.order_id, charge.reference, charge.declined, charge.needs_customer, workflow.now()
+            )
+            money = await workflow.execute_local_activity(contracts.record_charge, record, **DATABASE)
+            self._go_on(money.status)
+
+    async def _begin_charge(self) -> MoneyResult:
+        step = OrderStep(self._order.order_id, workflow.now())
+        money = await workflow.execute_local_activity(contracts.begin_charge, step, **DATABASE)
         self._go_on(money.status)
-        if not money.key:
-            return
-        try:
-            with self._budget.bounding(self._outside) as bounds:
-                charge = await workflow.execute_activity(
-                    contracts.charge_payment, ChargePayment(money.key, money.amount_minor, money.currency), **bounds
-                )
-        except ActivityError as error:
-            await self._fail(f"The payment could not be made: {words(error)}")
-            return
-        record = RecordCharge(self._order.order_id, charge.reference, charge.declined)
-        charged = await workflow.execute_local_activity(contracts.record_charge, record, **DATABASE)
-        self._go_on(charged.status)
+        return money
 
     async def _ship(self) -> None:
         """Have it shipped. Where the carrier does not take it, the row says when to try again, or asks people."""

@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, ProtectedError
 
-from orders.models import Event, Order, OrderLine, Payment, Product, Reservation, Review, Shipment
+from orders.models import PAYMENT_STEPS, Event, Order, OrderLine, Payment, Product, Reservation, Review, Shipment
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 
@@ -179,9 +179,33 @@ def test_refunds_cannot_exceed_the_charge(order: Order) -> None:
         "payment_refunds_within_charge",
         lambda: Payment.objects.filter(idempotency_key="part").update(amount_minor=101),
     )
-    _refuses("payment_refunds_within_charge", lambda: Payment.objects.filter(kind="charge").update(status="failed"))
+    _refuses("payment_refunds_within_charge", lambda: Payment.objects.filter(kind="charge").update(amount_minor=59))
     _refuses("payment_refunds_within_charge", lambda: Payment.objects.filter(kind="charge").delete())
     _payment(order, idempotency_key="rest", kind="refund", amount_minor=40)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(a, b) for a in Payment.State.values for b in Payment.State.values if a != b]
+)
+def test_a_payment_goes_only_where_its_table_leads(order: Order, before: str, after: str) -> None:
+    _payment(order, status=before)
+
+    def go() -> int:
+        return Payment.objects.update(status=after)
+
+    if after in PAYMENT_STEPS.get(before, ()):
+        assert go() == 1
+    else:
+        _refuses("payment_step_legal", go)
+
+
+def test_a_payment_may_stay_where_it_is(order: Order) -> None:
+    payment = _payment(order)
+
+    payment.error = "odd"
+    payment.save()
+
+    assert Payment.objects.get().error == "odd"
 
 
 def test_refunds_that_came_to_nothing_leave_room_for_others(order: Order) -> None:

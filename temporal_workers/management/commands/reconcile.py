@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -22,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            differences = reconcile(lambda: asyncio.run(_entries()))
+            differences = reconcile(lambda: asyncio.run(_entries()), at=datetime.now(UTC))
         except ProviderUnavailable as trouble:
             raise CommandError(f"The bank's ledger cannot be read: {str(trouble).strip()}", returncode=2) from None
         if options["json"]:
