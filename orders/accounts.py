@@ -93,3 +93,15 @@ def _cast(username: str, role: Role, *, reset: bool) -> Member:
     user.save()
     user.groups.set([Group.objects.get(name=role)])
     return Member(username, role, password)
+
+
+@transaction.atomic
+def create_bench_operator() -> User:
+    """Who decides in a bench: an operator with whom nobody can sign in."""
+    create_roles()
+    user, created = User.objects.get_or_create(username="bench")
+    if created:
+        user.set_unusable_password()
+        user.save()
+    user.groups.set([Group.objects.get(name=Role.OPERATOR)])
+    return user
