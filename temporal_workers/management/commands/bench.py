@@ -4,7 +4,7 @@ import asyncio
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         placed = run.orders
         try:
             attempts = asyncio.run(_attempts(placed))
-            differences = reconcile(lambda: asyncio.run(_entries()))
+            differences = reconcile(lambda: asyncio.run(_entries()), at=datetime.now(UTC))
             report = benching.report(plan, placed, attempts, asyncio.run(_entries()), differences)
         except (RuntimeError, ProviderUnavailable) as trouble:
             raise CommandError(f"It ran, but cannot be measured: {str(trouble).strip()}", returncode=2) from None
