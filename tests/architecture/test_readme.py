@@ -13,8 +13,8 @@ def section(title: str) -> str:
     return found[1]
 
 
-def test_it_stays_under_150_lines() -> None:
-    assert len(README.splitlines()) < 150
+def test_but_for_the_table_of_settings_it_stays_under_120_lines() -> None:
+    assert len(README.splitlines()) - len(section("Configuration").splitlines()) < 120
 
 
 def test_every_path_in_find_your_way_around_exists() -> None:
