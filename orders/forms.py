@@ -1,35 +1,44 @@
 """What people type, checked before a service sees it."""
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import ClassVar
 
 from django import forms
 from django.http import QueryDict
 
 from orders import money
+from orders.services.placing import Address, wrong_with_address
+from orders.services.texts import wrong_with_note
 from orders.states import Status
 from orders.wording import STATUS_WORDS
+
+
+def _sound(text: str) -> None:
+    if wrong := wrong_with_note(text):
+        raise forms.ValidationError(f"The reason {wrong}.")
+
+
+def _reason(required: str = "") -> forms.CharField:
+    """Why; without words for its absence it may be left open."""
+    return forms.CharField(
+        max_length=2_000,
+        required=bool(required),
+        validators=[_sound],
+        error_messages={"required": required, "max_length": "Keep the reason under 2,000 characters."},
+    )
 
 
 class ReasonForm(forms.Form):
     """Why an order is rejected."""
 
-    reason = forms.CharField(
-        max_length=2_000,
-        error_messages={
-            "required": "Give a reason: the customer and your colleagues will want to know why.",
-            "max_length": "Keep the reason under 2,000 characters.",
-        },
-    )
+    reason = _reason("Give a reason: the customer and your colleagues will want to know why.")
 
 
 class CancelForm(forms.Form):
     """Why an order is cancelled; it may be left open."""
 
-    reason = forms.CharField(
-        max_length=2_000,
-        required=False,
-        error_messages={"max_length": "Keep the reason under 2,000 characters."},
-    )
+    reason = _reason()
 
 
 class ExtendForm(forms.Form):
@@ -42,17 +51,42 @@ class ExtendForm(forms.Form):
         coerce=int,
         error_messages={"required": "Say how much time.", "invalid_choice": "Choose a time."},
     )
-    reason = forms.CharField(
-        max_length=2_000,
-        error_messages={
-            "required": "Give a reason: your colleagues will want to know why.",
-            "max_length": "Keep the reason under 2,000 characters.",
-        },
-    )
+    reason = _reason("Give a reason: your colleagues will want to know why.")
+
+
+class AddressForm(forms.Form):
+    """Where an order goes. Only the country has to be there, as in placing."""
+
+    LABELS: ClassVar[dict[str, str]] = {
+        "line1": "Street and number",
+        "line2": "Flat, floor, company",
+        "postal_code": "Postal code",
+        "city": "Town",
+        "region": "Region",
+        "country": "Country",
+    }
+
+    line1 = forms.CharField(required=False)
+    line2 = forms.CharField(required=False)
+    postal_code = forms.CharField(required=False)
+    city = forms.CharField(required=False)
+    region = forms.CharField(required=False)
+    country = forms.CharField(error_messages={"required": "Choose a country."})
+
+    def clean(self) -> None:
+        if self.errors:
+            return
+        for name, wrong in wrong_with_address(self.address_in(self.cleaned_data)).items():
+            part = name.removeprefix("address.")
+            self.add_error(part, "Choose a country." if part == "country" else f"{self.LABELS[part]} {wrong}.")
+
+    @staticmethod
+    def address_in(cleaned: Mapping[str, str]) -> Address:
+        return Address(**{name: cleaned[name] for name in AddressForm.LABELS})
 
 
 class RefundForm(forms.Form):
-    """How much goes back, and why; `amount_minor` is the amount in minor units of the order's currency."""
+    """How much goes back, and why; `amount` is cleaned to minor units of the order's currency."""
 
     amount = forms.DecimalField(
         max_digits=15,
@@ -64,27 +98,19 @@ class RefundForm(forms.Form):
             "max_whole_digits": "The amount is too long.",
         },
     )
-    reason = forms.CharField(
-        max_length=2_000,
-        error_messages={
-            "required": "Give a reason: the customer and your colleagues will want to know why.",
-            "max_length": "Keep the reason under 2,000 characters.",
-        },
-    )
+    reason = _reason("Give a reason: the customer and your colleagues will want to know why.")
     number = forms.IntegerField(min_value=1, required=False)
 
     def __init__(self, data: QueryDict, *, currency: str) -> None:
         super().__init__(data)
         self._currency = currency
-        self.amount_minor = 0
 
-    def clean_amount(self) -> Decimal:
+    def clean_amount(self) -> int:
         amount: Decimal = self.cleaned_data["amount"]
         try:
-            self.amount_minor = money.to_minor(amount, self._currency)
+            return money.to_minor(amount, self._currency)
         except ValueError:
             raise forms.ValidationError(f"{amount} has more decimals than {self._currency} has.") from None
-        return amount
 
 
 class OrdersFilterForm(forms.Form):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import live, views
+from orders import deciding, live, views
 
 app_name = "orders"
 
@@ -8,11 +8,12 @@ urlpatterns = [
     path("", views.queue, name="queue"),
     path("orders/", views.orders, name="orders"),
     path("orders/<uuid:order_id>/", views.order, name="order"),
-    path("orders/<uuid:order_id>/approve/", views.approve, name="approve"),
-    path("orders/<uuid:order_id>/reject/", views.reject, name="reject"),
-    path("orders/<uuid:order_id>/refund/", views.refund, name="refund"),
-    path("orders/<uuid:order_id>/extend/", views.extend, name="extend"),
-    path("orders/<uuid:order_id>/cancel/", views.cancel, name="cancel"),
+    path("orders/<uuid:order_id>/approve/", deciding.approve, name="approve"),
+    path("orders/<uuid:order_id>/reject/", deciding.reject, name="reject"),
+    path("orders/<uuid:order_id>/refund/", deciding.refund, name="refund"),
+    path("orders/<uuid:order_id>/extend/", deciding.extend, name="extend"),
+    path("orders/<uuid:order_id>/change_address/", deciding.change_address, name="change_address"),
+    path("orders/<uuid:order_id>/cancel/", deciding.cancel, name="cancel"),
     path("live/", live.stream, name="live"),
     path("live/queue/", views.catch_up_queue, name="catch_up_queue"),
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),

@@ -1,42 +1,32 @@
-"""The desk's pages. Each view loads and authorises, guards, changes through one service, and answers.
-
-A decision comes as a plain form or through htmx, and is answered in kind: a redirect or a whole page, or the one
-fragment that asked (`HX-Target` names it).
-"""
+"""The desk's pages, and what keeps them true. Nothing here changes an order: see `deciding`."""
 
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.cache import patch_vary_headers
-from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from orders import live, selectors, timeline, wording
 from orders.context import desk_state
-from orders.forms import CancelForm, ExtendForm, OrdersFilterForm, ReasonForm, RefundForm
-from orders.models import Decision, Order, Review
-from orders.money import format_money, to_amount
+from orders.forms import AddressForm, ExtendForm, OrdersFilterForm
+from orders.models import Order, Review
+from orders.money import countries, format_money, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
-from orders.services import actors, refunding, reviewing, transitions, undoing
+from orders.services import refunding
 from orders.states import HUMAN_ACTIONS, Action, Status, may, on_main_road
-from orders.templatetags.desk import clock, decided
 
 Person = AbstractBaseUser | AnonymousUser
 
@@ -112,119 +102,7 @@ def orders(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    return _order_page(request, order_id)
-
-
-# Deciding
-
-
-@require_POST
-def approve(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    found = _row_or_404(order_id)
-    if not request.user.has_perm(permission(Action.APPROVE)):
-        return _refuse(request, found.order, NOT_PERMITTED, status=403)
-    try:
-        reviewing.approve(order_id=order_id, actor=actors.Actor.operator(request.user), at=timezone.now())
-    except transitions.ActionRefused as refusal:
-        if not _did_it_before(refusal, request.user, Decision.APPROVED):
-            return _refuse(request, found.order, _who_was_first(refusal, "approval"))
-    return _done(request, found.order, f"{found.order.number} approved.")
-
-
-@require_POST
-def reject(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    found = _row_or_404(order_id)
-    typed = request.POST.get("reason", "")
-    if not request.user.has_perm(permission(Action.REJECT)):
-        return _refuse(request, found.order, NOT_PERMITTED, status=403, typed=typed)
-    form = ReasonForm(request.POST)
-    if found.is_open and not form.is_valid():
-        return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="reject")
-    try:
-        reviewing.reject(
-            order_id=order_id,
-            actor=actors.Actor.operator(request.user),
-            at=timezone.now(),
-            reason=typed,
-        )
-    except transitions.ActionRefused as refusal:
-        if not _did_it_before(refusal, request.user, Decision.REJECTED):
-            said = _who_was_first(refusal, "rejection")
-            return _refuse(request, found.order, said, typed=typed, form="reject")
-    return _done(request, found.order, f"{found.order.number} rejected.")
-
-
-@require_POST
-def cancel(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    found = _row_or_404(order_id)
-    typed = request.POST.get("reason", "")
-    if not request.user.has_perm(permission(Action.CANCEL)):
-        return _refuse(request, found.order, NOT_PERMITTED, status=403, typed=typed)
-    form = CancelForm(request.POST)
-    if not form.is_valid():
-        return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="cancel")
-    try:
-        undoing.cancel(
-            order_id=order_id,
-            actor=actors.Actor.operator(request.user),
-            at=timezone.now(),
-            reason=typed,
-        )
-    except undoing.AlreadyCancelled as refusal:
-        if refusal.event.actor != request.user.get_username():
-            said = f"{refusal.event.actor} cancelled it at {clock(refusal.event.at)}, so your cancel was not needed."
-            return _refuse(request, found.order, said, typed=typed, form="cancel")
-    except transitions.ActionRefused as refusal:
-        return _refuse(request, found.order, str(refusal), typed=typed, form="cancel")
-    return _done(request, found.order, f"{found.order.number} is being cancelled.")
-
-
-@require_POST
-def extend(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    found = _row_or_404(order_id)
-    typed = request.POST.get("reason", "")
-    if not request.user.has_perm(permission(Action.EXTEND)):
-        return _refuse(request, found.order, NOT_PERMITTED, status=403, typed=typed)
-    form = ExtendForm(request.POST)
-    if not form.is_valid():
-        return _refuse(request, found.order, wrong_with(form), status=422, typed=typed, form="extend")
-    now = timezone.now()
-    due_at = max(now, found.review.due_at if found.review else now) + timedelta(minutes=form.cleaned_data["minutes"])
-    try:
-        reviewing.extend(
-            order_id=order_id, actor=actors.Actor.operator(request.user), at=now, due_at=due_at, reason=typed
-        )
-    except transitions.ActionRefused as refusal:
-        said = _who_was_first(refusal, "extension")
-        return _refuse(request, found.order, said, typed=typed, form="extend")
-    return _done(request, found.order, f"{found.order.number} has more time.")
-
-
-@require_POST
-def refund(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    found = _row_or_404(order_id)
-    typed, amount = request.POST.get("reason", ""), request.POST.get("amount", "")
-    refuse = partial(_refuse, request, found.order, typed=typed, amount=amount, form="refund")
-    actor = actors.Actor.operator(request.user)
-    if actor.user is None or not refunding.may_refund(actor.user):
-        return _refuse(request, found.order, NOT_PERMITTED, status=403)
-    form = RefundForm(request.POST, currency=found.order.currency)
-    if not form.is_valid():
-        return refuse(wrong_with(form), status=422)
-    try:
-        payment = refunding.refund(
-            order_id=order_id,
-            amount_minor=form.amount_minor,
-            reason=typed,
-            actor=actor,
-            at=timezone.now(),
-            number=form.cleaned_data["number"],
-        )
-    except refunding.AmountRefused as refusal:
-        return refuse(str(refusal), status=422)
-    except transitions.ActionRefused as refusal:
-        return refuse(str(refusal))
-    return _done(request, found.order, f"{format_money(payment.amount_minor, payment.currency)} is being refunded.")
+    return order_page(request, order_id)
 
 
 # Catching up: what a page asks for after it may have missed something
@@ -276,12 +154,16 @@ def catch_up_desk(request: HttpRequest) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a decision was not carried out, and what had been typed for it in which form."""
+    """Why a decision was not carried out, what had been typed for it in which form, and which fields are wrong.
+
+    `typed` is what is given back where the form is gone.
+    """
 
     message: str
-    typed: str = ""
-    form: str = ""
-    amount: str = ""
+    typed: str
+    form: str
+    fields: Mapping[str, str]
+    errors: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -307,14 +189,14 @@ def _shown(request: HttpRequest, name: str) -> Mapping[uuid.UUID, int]:
     return selectors.parse_shown(request.GET.get(name, ""))
 
 
-def _row_or_404(order_id: uuid.UUID) -> selectors.Row:
+def row_or_404(order_id: uuid.UUID) -> selectors.Row:
     try:
         return selectors.row(order_id)
     except Order.DoesNotExist:
         raise Http404 from None
 
 
-def _order_page(
+def order_page(
     request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None, status: int = 200
 ) -> HttpResponse:
     try:
@@ -341,6 +223,8 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status, detail.review),
         "extensions": ExtendForm.MINUTES,
+        "address_parts": _address_parts(detail.order, refusal),
+        "countries": sorted(countries().items(), key=itemgetter(1)),
         "refund": _refund_ask(request.user, detail),
         "refusal": refusal,
         "here": "",
@@ -356,14 +240,31 @@ def _refund_ask(user: Person, detail: selectors.OrderDetail) -> RefundAsk | None
     return RefundAsk(left.number, left.left_minor, most, str(to_amount(most, detail.order.currency)))
 
 
+@dataclass(frozen=True)
+class AddressPart:
+    """A field of the address form, with what it holds and what is wrong with that."""
+
+    name: str
+    label: str
+    value: str
+    wrong: str = ""
+
+
+def _address_parts(order: Order, refusal: Refusal | None) -> list[AddressPart]:
+    """The fields with what was typed, where that was refused, else with the order's address."""
+    typed = refusal if refusal and refusal.form == "change_address" else None
+    return [
+        AddressPart(name, label, typed.fields.get(name, ""), typed.errors.get(name, ""))
+        if typed
+        else AddressPart(name, label, getattr(order, f"address_{name}"))
+        for name, label in AddressForm.LABELS.items()
+    ]
+
+
 def _refunded(detail: selectors.OrderDetail) -> str:
     """The money that went back to the customer, as an amount; empty where none did."""
     back = [payment for payment in detail.payments if (payment.kind, payment.status) == ("refund", "succeeded")]
     return format_money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
-
-
-def wrong_with(form: Form) -> str:
-    return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
 def _run_url(order_id: uuid.UUID) -> str:
@@ -385,40 +286,12 @@ def _has_perm(user: Person, name: str) -> bool:
     return user.has_perm(name)  # type: ignore[union-attr]
 
 
-def _done(request: HttpRequest, order: Order, said: str) -> HttpResponse:
-    if request.headers.get("HX-Request"):
-        return _fragment(request, order.pk)
-    messages.success(request, said)
-    wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
-        return redirect(wanted)
-    return redirect(order)
-
-
-def _refuse(
-    request: HttpRequest,
-    order: Order,
-    message: str,
-    *,
-    status: int = 409,
-    typed: str = "",
-    form: str = "",
-    amount: str = "",
-) -> HttpResponse:
-    refusal = Refusal(message, typed, form, amount)
-    if request.headers.get("HX-Request"):
-        return _fragment(request, order.pk, refusal=refusal, status=status)
-    if status == 403:
-        raise PermissionDenied(message)
-    return _order_page(request, order.pk, refusal=refusal, status=status)
-
-
-def _fragment(
+def asking_fragment(
     request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None, status: int = 200
 ) -> HttpResponse:
     """The fragment that asked: a row of the queue, or the order page's."""
     if request.headers.get("HX-Target", "").startswith("queue-"):
-        row = _row_or_404(order_id)
+        row = row_or_404(order_id)
         context = {"row": row, "may_decide": may_decide(request.user), "refusal": refusal}
         response = render(request, "orders/_queue_row.html", context, status=status)
     else:
@@ -427,27 +300,6 @@ def _fragment(
         )
     patch_vary_headers(response, ["HX-Request", "HX-Target"])
     return response
-
-
-def _did_it_before(refusal: transitions.ActionRefused, user: Person, decision: Decision) -> bool:
-    """A second click on the same button by the same person is no conflict, unless the order has been undone since."""
-    return (
-        isinstance(refusal, reviewing.AlreadyDecided)
-        and refusal.review.decision == decision
-        and refusal.review.decided_by_id == user.pk
-        and (on_main_road(refusal.status) or refusal.status == Status.REJECTED)
-    )
-
-
-def _who_was_first(refusal: transitions.ActionRefused, attempt: str) -> str:
-    if not isinstance(refusal, reviewing.AlreadyDecided):
-        return str(refusal)
-    since = (
-        ""
-        if refusal.status in (Status.REJECTED, Status.EXPIRED) or on_main_road(refusal.status)
-        else (f" and {wording.STATUS_WORDS[refusal.status].lower()} since")
-    )
-    return f"{decided(refusal.review)}{since}, so your {attempt} was not carried out."
 
 
 def _desk_fragments() -> list[str]:

@@ -57,7 +57,10 @@
     return template.content.firstElementChild;
   };
   const version = (root) => Number(root.dataset.version);
-  const isTyped = (part) => [...part.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);
+  const isChosen = (select) => select.selectedIndex !== Math.max([...select.options].findIndex((option) => option.defaultSelected), 0);
+  const isTyped = (part) =>
+    [...part.querySelectorAll("textarea, input")].some((field) => field.value !== field.defaultValue) ||
+    [...part.querySelectorAll("select")].some(isChosen);
   const SAME = ["id", "href", "aria-label", "name"];
   const twin = (element, part) =>
     [...part.querySelectorAll(element.localName)].find((other) =>
@@ -122,7 +125,8 @@
     const forms = old.querySelectorAll("form");
     if (!news || !forms.length) return;
     for (const form of forms) {
-      if (!form.querySelector("button")) continue;
+      const staysPossible = part.querySelector(`form[action="${form.getAttribute("action")}"]`);
+      if (staysPossible || !form.querySelector("button")) continue;
       form.dataset.stopped = "";
       form.querySelector("button").setAttribute("aria-disabled", "true");
     }
@@ -384,7 +388,8 @@
 
   document.addEventListener("toggle", (event) => {
     if (!event.target.matches?.("details.ask[open]")) return;
-    event.target.querySelector("textarea")?.focus({ preventScroll: true });
+    const first = event.target.querySelector("[aria-invalid]") ?? event.target.querySelector("textarea, select, input:not([type=hidden])");
+    first?.focus({ preventScroll: true });
     event.target.querySelector(".panel")?.scrollIntoView({ block: "nearest" });
   }, true);
   document.addEventListener("keydown", (event) => {

@@ -54,6 +54,7 @@ def offenders(paths: list[Path], *forbidden: str) -> list[str]:
         (["orders/models.py"], ["orders.services", "orders.selectors", "orders.views"]),
         (["orders/services"], ["orders.selectors", "orders.views", "orders.forms", "orders.live"]),
         (["orders/selectors.py"], ["orders.services", "orders.views", "orders.forms"]),
+        (["orders/views.py", "orders/services", "temporal_workers"], ["orders.deciding"]),
         (["temporal_workers/activities/outside.py", "temporal_workers/providers"], ["django", "orders"]),
         (["temporal_workers"], ["orders.views", "orders.selectors", "orders.forms", "orders.live"]),
         (["orders", "temporal_workers", "orders_site"], ["tests", "devstack", "celery"]),

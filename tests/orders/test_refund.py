@@ -125,3 +125,13 @@ def test_a_viewer_may_not(viewer: User, signed_in: SignedIn, order: Order) -> No
 
 def test_it_is_not_done_by_looking(at_alices: Client, order: Order) -> None:
     assert at_alices.get(url(order)).status_code == 405
+
+
+@pytest.mark.parametrize(("changes", "field"), [({"amount": "300"}, "amount"), ({"reason": " "}, "reason")])
+def test_only_the_field_that_is_wrong_is_marked(
+    at_alices: Client, order: Order, changes: dict[str, str], field: str
+) -> None:
+    page = at_alices.post(url(order), fields() | changes).content.decode()
+
+    assert page.count('aria-invalid="true"') == 1
+    assert f'aria-describedby="refund-{field}-wrong-{order.pk}" autofocus' in page

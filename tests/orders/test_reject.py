@@ -54,7 +54,7 @@ def test_a_reason_that_is_too_long_comes_back_with_what_was_typed(at_alices: Cli
 def test_a_reason_that_cannot_be_kept_comes_back_with_what_was_typed(at_alices: Client, order_in_review: Order) -> None:
     answer = at_alices.post(url(order_in_review), {"reason": "bell \x07 rings"})
 
-    assert answer.status_code == 409
+    assert answer.status_code == 422
     assert "control character" in answer.content.decode()
     assert "bell \x07 rings" in answer.content.decode()
     order_in_review.refresh_from_db()

@@ -1,0 +1,214 @@
+"""The forms on the desk's pages. Each changes an order through one service; `decision` is what they have in common.
+
+A decision comes as a plain form or through htmx, and is answered in kind: a redirect or a whole page, or the one
+fragment that asked (`HX-Target` names it).
+"""
+
+import functools
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from orders import selectors, wording
+from orders.forms import AddressForm, CancelForm, ExtendForm, ReasonForm, RefundForm
+from orders.models import Decision, Order
+from orders.money import format_money
+from orders.roles import permission
+from orders.services import addressing, refunding, reviewing, transitions, undoing
+from orders.services.actors import Actor
+from orders.states import Action, Status, on_main_road
+from orders.templatetags.desk import clock, decided
+from orders.views import Refusal, asking_fragment, order_page, row_or_404
+
+NOT_PERMITTED = "You can view orders but not decide on them. Ask a lead if you need to."
+
+
+class MakeForm(Protocol):
+    def __call__(self, data: QueryDict, *, order: Order) -> Form: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One decision as it was sent: which one, of which order, with what typed."""
+
+    name: str
+    request: HttpRequest
+    row: selectors.Row
+    form: Form
+
+    @property
+    def order(self) -> Order:
+        return self.row.order
+
+    @property
+    def actor(self) -> Actor:
+        return Actor.operator(self.request.user)
+
+    @property
+    def reason(self) -> str:
+        return self.request.POST.get("reason", "")
+
+    def refuse(self, message: str, *, status: int = 409, errors: Mapping[str, str] | None = None) -> HttpResponse:
+        panel = self.name if self.form.fields and status != 403 else ""
+        fields = {name: self.request.POST.get(name, "") for name in self.form.fields}
+        typed = self.reason if "reason" in fields else "\n".join(text for text in fields.values() if text)
+        refusal = Refusal(message, typed, panel, fields, errors or {})
+        if self.request.headers.get("HX-Request"):
+            return asking_fragment(self.request, self.order.pk, refusal=refusal, status=status)
+        if status == 403:
+            raise PermissionDenied(message)
+        return order_page(self.request, self.order.pk, refusal=refusal, status=status)
+
+    def done(self, said: str) -> HttpResponse:
+        if self.request.headers.get("HX-Request"):
+            return asking_fragment(self.request, self.order.pk)
+        messages.success(self.request, said)
+        wanted = self.request.POST.get("next", "")
+        if url_has_allowed_host_and_scheme(wanted, {self.request.get_host()}, require_https=self.request.is_secure()):
+            return redirect(wanted)
+        return redirect(self.order)
+
+
+class Wrong(Exception):
+    """Some fields are not as they have to be. `errors` says what is wrong with each."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(errors.values()))
+        self.errors = errors
+
+
+Change = Callable[[Asked], str]  # carries it out, and answers what is to be said of it
+View = Callable[[HttpRequest, uuid.UUID], HttpResponse]
+
+
+def permits(action: Action) -> Callable[[User], bool]:
+    return lambda user: user.has_perm(permission(action))
+
+
+def decision(allowed: Callable[[User], bool], make_form: MakeForm) -> Callable[[Change], View]:
+    """A view of what a form asks for: refused with what was typed where it cannot be, else done, in a word."""
+
+    def wrap(change: Change) -> View:
+        @require_POST
+        @functools.wraps(change)
+        def view(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+            row = row_or_404(order_id)
+            asked = Asked(change.__name__, request, row, make_form(request.POST, order=row.order))
+            if not isinstance(request.user, User) or not allowed(request.user):
+                return asked.refuse(NOT_PERMITTED, status=403)
+            try:
+                _check(asked)
+                return asked.done(change(asked))
+            except Wrong as wrong:
+                return asked.refuse(str(wrong), status=422, errors=wrong.errors)
+            except transitions.ActionRefused as refusal:
+                if _did_it_before(asked, refusal):
+                    return asked.done(f"{asked.order.number}: that was done already.")
+                return asked.refuse(_told(asked, refusal))
+
+        return view
+
+    return wrap
+
+
+@decision(permits(Action.APPROVE), lambda data, order: Form(data))
+def approve(asked: Asked) -> str:
+    reviewing.approve(order_id=asked.order.pk, actor=asked.actor, at=timezone.now())
+    return f"{asked.order.number} approved."
+
+
+@decision(permits(Action.REJECT), lambda data, order: ReasonForm(data))
+def reject(asked: Asked) -> str:
+    reviewing.reject(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason)
+    return f"{asked.order.number} rejected."
+
+
+@decision(permits(Action.CANCEL), lambda data, order: CancelForm(data))
+def cancel(asked: Asked) -> str:
+    undoing.cancel(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason)
+    return f"{asked.order.number} is being cancelled."
+
+
+@decision(permits(Action.EXTEND), lambda data, order: ExtendForm(data))
+def extend(asked: Asked) -> str:
+    now, review = timezone.now(), asked.row.review
+    due_at = max(now, review.due_at if review else now) + timedelta(minutes=asked.form.cleaned_data["minutes"])
+    reviewing.extend(order_id=asked.order.pk, actor=asked.actor, at=now, due_at=due_at, reason=asked.reason)
+    return f"{asked.order.number} has more time."
+
+
+@decision(permits(Action.CHANGE_ADDRESS), lambda data, order: AddressForm(data))
+def change_address(asked: Asked) -> str:
+    address = AddressForm.address_in(asked.form.cleaned_data)
+    if not addressing.change_address(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), address=address):
+        raise transitions.ActionRefused("That is the address it has. Nothing was changed.")
+    return f"{asked.order.number} goes to the new address."
+
+
+@decision(refunding.may_refund, lambda data, order: RefundForm(data, currency=order.currency))
+def refund(asked: Asked) -> str:
+    wanted = asked.form.cleaned_data
+    try:
+        payment = refunding.refund(
+            order_id=asked.order.pk,
+            amount_minor=wanted["amount"],
+            reason=asked.reason,
+            actor=asked.actor,
+            at=timezone.now(),
+            number=wanted["number"],
+        )
+    except refunding.AmountRefused as refusal:
+        raise Wrong({"amount": str(refusal)}) from None
+    return f"{format_money(payment.amount_minor, payment.currency)} is being refunded."
+
+
+ATTEMPTS = {"approve": "approval", "reject": "rejection", "extend": "extension"}
+DECISIONS = {"approve": Decision.APPROVED, "reject": Decision.REJECTED}
+
+
+def _check(asked: Asked) -> None:
+    """Raises Wrong; AlreadyDecided where there is nothing left to fill the form in for."""
+    if asked.form.is_valid():
+        return
+    if asked.name in ATTEMPTS and asked.row.review and not asked.row.is_open:
+        raise reviewing.AlreadyDecided(asked.row.review, asked.order.status_now)
+    raise Wrong({name: " ".join(str(error) for error in errors) for name, errors in asked.form.errors.items()})
+
+
+def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
+    """A second click on the same button by the same person is no conflict, unless the order has been undone since."""
+    match refusal:
+        case undoing.AlreadyCancelled():
+            return refusal.event.actor == asked.request.user.get_username()
+        case reviewing.AlreadyDecided():
+            return (
+                refusal.review.decision == DECISIONS.get(asked.name)
+                and refusal.review.decided_by_id == asked.request.user.pk
+                and (on_main_road(refusal.status) or refusal.status == Status.REJECTED)
+            )
+    return False
+
+
+def _told(asked: Asked, refusal: transitions.ActionRefused) -> str:
+    """Why not, and who was first."""
+    match refusal:
+        case undoing.AlreadyCancelled():
+            return f"{refusal.event.actor} cancelled it at {clock(refusal.event.at)}, so your cancel was not needed."
+        case reviewing.AlreadyDecided():
+            lasts = refusal.status in (Status.REJECTED, Status.EXPIRED) or on_main_road(refusal.status)
+            since = "" if lasts else f" and {wording.STATUS_WORDS[refusal.status].lower()} since"
+            attempt = ATTEMPTS.get(asked.name, asked.name)
+            return f"{decided(refusal.review)}{since}, so your {attempt} was not carried out."
+    return str(refusal)
