@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from orders import accounts
 from orders.models import Order, Product
-from orders.services import placing, reviewing, stocking
+from orders.services import fulfilling, paying, placing, reviewing, shipping, stocking
 from orders.services.actors import SYSTEM, Actor
 from orders.services.placing import Address, NewLine, NewOrder
 
@@ -113,6 +113,44 @@ def expired_order(order_in_review: Order) -> Order:
     reviewing.settle_review(order_id=order_in_review.pk, at=datetime.now(UTC) + timedelta(days=2))
     order_in_review.refresh_from_db()
     return order_in_review
+
+
+@pytest.fixture
+def short_order(place: PlaceOrder) -> Order:
+    """An order of two where there is one: it waits for help, and nothing was charged."""
+    return _as_far_as(place(lines=[NewLine("RARE", 2, 5_000)]), "stock_short")
+
+
+@pytest.fixture
+def unconfirmed_order(place: PlaceOrder) -> Order:
+    """An order of 200.00 EUR whose customer was asked to confirm the payment, and did not in time."""
+    return _as_far_as(place(lines=[NewLine("LAMP", 1, 20_000)]), "unconfirmed")
+
+
+@pytest.fixture
+def undeliverable_order(place: PlaceOrder) -> Order:
+    """A paid order of 200.00 EUR to the South Pole, which the carrier refused."""
+    nowhere = Address("AQ", line1="1 Scott Way", city="South Pole")
+    return _as_far_as(place(lines=[NewLine("LAMP", 1, 20_000)], address=nowhere), "undeliverable")
+
+
+def _as_far_as(order: Order, status: str) -> Order:
+    """Take the order where it needs help, as the engine would."""
+    now = datetime.now(UTC)
+    for step in (reviewing.receive_order, reviewing.validate_order, fulfilling.reserve_stock, paying.begin_charge):
+        step(order_id=order.pk, at=now)
+    if status == "unconfirmed":
+        for at in (now, now + timedelta(days=30)):
+            paying.record_charge(order_id=order.pk, reference="ch_1", declined="", at=at, needs_customer=True)
+    if status == "undeliverable":
+        paying.record_charge(order_id=order.pk, reference="ch_1", declined="", at=now)
+        for later in (shipping.begin_package, shipping.record_package, shipping.begin_dispatch):
+            later(order_id=order.pk, at=now)
+        refused = "Meridian Parcel does not deliver there."
+        shipping.record_dispatch_failure(order_id=order.pk, key="", tries=0, reason=refused, refused=True, at=now)
+    order.refresh_from_db()
+    assert order.status == status
+    return order
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from orders.api.schemas import (
     RefundOut,
 )
 from orders.models import ApiScope
-from orders.services import addressing, clients, reviewing, undoing
+from orders.services import addressing, attending, clients, reviewing, undoing
 from orders.services.placing import Address, NewLine, NewOrder
 from orders.states import Status as States
 
@@ -120,6 +120,14 @@ def reject(request: HttpRequest, order_id: UUID, said: ReasonIn) -> selectors.Li
 def cancel(request: HttpRequest, order_id: UUID, said: OptionalReasonIn | None = None) -> selectors.LiveState:
     reason = said.reason if said else ""
     undoing.cancel(order_id=order_id, actor=decider(request), at=timezone.now(), reason=reason)
+    return selectors.live_state(order_id)
+
+
+@api.post("/orders/{order_id}/retry", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Let it try again")
+def retry(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> selectors.LiveState:
+    """For an order that waits for help (`stock_short`, `unconfirmed`, `undeliverable`), once that was given."""
+    note = said.note if said else ""
+    attending.retry(order_id=order_id, actor=decider(request), at=timezone.now(), note=note)
     return selectors.live_state(order_id)
 
 

@@ -8,9 +8,11 @@ from django.db import transaction
 
 from orders.models import Decision, Order, Review
 from orders.services.actors import SYSTEM, Actor, authorise
-from orders.services.reviewing import close_review, open_review, reminder, why_not_open
+from orders.services.addressing import change_address
+from orders.services.placing import Address
+from orders.services.reviewing import AlreadyDecided, close_review, open_review, reminder
 from orders.services.texts import wrong_with_note
-from orders.services.transitions import ActionRefused, lock, tell_engine, transition
+from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
 from orders.states import Action, may
 
 
@@ -50,10 +52,29 @@ def retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") ->
         order = lock(order_id)
         review = open_review(order)
         if review is None or not may(order.status_now, Action.RETRY):
-            raise why_not_open(order)
+            raise _why_not_waiting(order)
         if wrong := wrong_with_note(note):
             raise ActionRefused(f"The note {wrong}.")
         close_review(order, Decision.RETRIED, actor=actor, at=at, note=note)
         transition(order, Action.RETRY, actor=actor, at=at, note=note)
         tell_engine(order, Action.RETRY, at=at, actor=actor.name)
     return order
+
+
+def correct_and_retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address, note: str = "") -> Order:
+    """Let an order that could not be delivered try again with another address: both, or neither.
+
+    Raises what `change_address` and `retry` do, and ActionRefused for the address that the order has already.
+    """
+    with transaction.atomic():
+        if not change_address(order_id=order_id, actor=actor, at=at, address=address):
+            raise ActionRefused("That is the address it has already. Correct it, or retry without correcting it.")
+        return retry(order_id=order_id, actor=actor, at=at, note=note)
+
+
+def _why_not_waiting(order: Order) -> ActionRefused:
+    """Who was first, or that the order waits for no help."""
+    helped = order.reviews.select_related("decided_by").filter(kind=Review.Kind.ATTENTION).order_by("-id").first()
+    if helped and helped.decision:
+        return AlreadyDecided(helped, order.status_now)
+    return ActionRefused(f"An order that is {words(order.status_now)} does not wait for help, so there is no retry.")

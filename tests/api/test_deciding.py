@@ -97,3 +97,23 @@ def test_a_token_without_the_scope_decides_nothing(shop: Client, order_in_review
 
 def test_an_order_that_is_not_there_cannot_be_decided(desk: Client) -> None:
     refused(decide(desk, Order(pk=uuid.uuid4()), "approve"), 404)
+
+
+@pytest.mark.parametrize("body", [None, {"note": "Restocked."}])
+def test_an_order_that_waits_for_help_tries_again(desk: Client, short_order: Order, body: Any) -> None:
+    response = decide(desk, short_order, "retry", body)
+
+    assert (response.status_code, response.json()["status"]) == (200, "approved")
+    event = Event.objects.get(order=short_order, type="retry")
+    assert (event.actor, event.payload.get("note")) == ("alice", "Restocked." if body else None)
+    assert Outbox.objects.filter(order=short_order, message="retry").count() == 1
+
+
+def test_an_order_that_waits_for_no_help_is_not_retried(desk: Client, shop: Client, order_in_review: Order) -> None:
+    refused(decide(shop, order_in_review, "retry"), 403)
+    assert "does not wait for help" in refused_detail(decide(desk, order_in_review, "retry"))
+
+
+def refused_detail(response: Any) -> str:
+    refused(response, 409)
+    return str(response.json()["detail"])

@@ -65,7 +65,7 @@ def test_the_document_is_openapi_3_1_and_its_examples_are_valid(client: Client) 
         "/{order_id}",
         *(
             f"/{{order_id}}/{verb}"
-            for verb in ("approve", "reject", "extend", "address", "cancel", "refund", "live", "wait")
+            for verb in ("approve", "reject", "extend", "retry", "address", "cancel", "refund", "live", "wait")
         ),
     }
     schemas = document["components"]["schemas"]

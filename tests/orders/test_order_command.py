@@ -1,4 +1,4 @@
-"""`manage.py order place|show|watch|approve|reject|extend|address|cancel|refund`."""
+"""`manage.py order place|show|watch|approve|reject|extend|retry|address|cancel|refund`."""
 
 import io
 import json
@@ -237,6 +237,7 @@ DECISIONS = {
     "approve": ["--as", "alice"],
     "reject": WHY,
     "extend": [*WHY, "--by", "4h"],
+    "retry": ["--as", "alice"],
     "address": ["--as", "alice", "--country", "FR"],
     "cancel": ["--as", "alice"],
     "refund": [*WHY, "--amount", "12.50"],
@@ -384,6 +385,16 @@ def test_a_reason_that_is_none_changes_nothing(order_in_review: Order, lead: Use
 
     order_in_review.refresh_from_db()
     assert order_in_review.version == 4
+
+
+def test_an_operator_lets_an_order_try_again(short_order: Order, alice: User) -> None:
+    told = answer("retry", short_order.number, "--as", "alice", "--note", "Restocked")
+
+    assert told["status"] == "approved"
+    event = short_order.events.get(type="retry")
+    assert (event.actor, event.payload["note"]) == ("alice", "Restocked")
+    with pytest.raises(CommandError, match="Already retried by alice"):
+        run("retry", short_order.number, "--as", "alice")
 
 
 def test_an_operator_cancels(order_in_review: Order, alice: User) -> None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from orders import cli, live, money, selectors
 from orders.models import ActorKind, Order
-from orders.services import actors, addressing, placing, refunding, reviewing, transitions, undoing
+from orders.services import actors, addressing, attending, placing, refunding, reviewing, transitions, undoing
 from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL
 
@@ -36,6 +36,7 @@ from placing to the end:
   order approve CS-104233 --as alice
   order reject CS-104233 --as alice --reason "The card is not hers"
   order extend CS-104233 --as dana --by 4h --reason "She calls back"
+  order retry CS-104233 --as alice --note "Restocked"
   order address CS-104233 --as alice --line1 "5 rue Cler" --postal-code 75007 --city Paris --country FR
   order cancel CS-104233 --as alice
   order refund CS-104233 --as alice --amount 12.50 --reason "It came late"
@@ -78,6 +79,9 @@ class Command(BaseCommand):
             deciding.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
             if name != "approve":
                 deciding.add_argument("--reason", default="", required=name != "cancel", help="why")
+        retrying = verb("retry", self.retry, "Let an order that waits for help try again.")
+        retrying.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
+        retrying.add_argument("--note", default="", help="what was put right")
         moving = verb("address", self.address, "Change where an order goes, until the carrier is called.")
         moving.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
         _address_arguments(moving, required=True)
@@ -151,6 +155,11 @@ class Command(BaseCommand):
     def reject(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
         reviewing.reject(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
+        self.answer(found, json=json)
+
+    def retry(self, *, order: str, user: str, note: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        attending.retry(order_id=found.pk, actor=actor, at=timezone.now(), note=note)
         self.answer(found, json=json)
 
     def address(self, *, order: str, user: str, json: bool, **options: Any) -> None:
