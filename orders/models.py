@@ -409,6 +409,7 @@ class Mail(models.Model):
 
     class Kind(models.TextChoices):
         CONFIRMED = "confirmed"
+        CONFIRM_PAYMENT = "confirm_payment"
         SHIPPED = "shipped"
         NOT_ACCEPTED = "not_accepted"
         CANCELLED = "cancelled"
@@ -434,7 +435,15 @@ class Mail(models.Model):
             models.UniqueConstraint(fields=["order", "sequence"], name="mail_once_per_event"),
             models.CheckConstraint(
                 condition=Q(
-                    kind__in=["confirmed", "shipped", "not_accepted", "cancelled", "failed", "refunded"],
+                    kind__in=[
+                        "confirmed",
+                        "confirm_payment",
+                        "shipped",
+                        "not_accepted",
+                        "cancelled",
+                        "failed",
+                        "refunded",
+                    ],
                 ),
                 name="mail_kind_known",
             ),

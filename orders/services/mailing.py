@@ -24,6 +24,7 @@ from orders.states import Action, Status
 ON_THE_WAY: dict[Action, Mail.Kind] = {
     Action.CLEAR: Mail.Kind.CONFIRMED,
     Action.APPROVE: Mail.Kind.CONFIRMED,
+    Action.ASK_CUSTOMER: Mail.Kind.CONFIRM_PAYMENT,
     Action.CONFIRM_DISPATCH: Mail.Kind.SHIPPED,
 }
 AT_THE_END: dict[Status, Mail.Kind] = {
@@ -36,6 +37,7 @@ AT_THE_END: dict[Status, Mail.Kind] = {
 }
 _SUBJECTS = {
     Mail.Kind.CONFIRMED: "Order {} is confirmed",
+    Mail.Kind.CONFIRM_PAYMENT: "Please confirm the payment for order {}",
     Mail.Kind.SHIPPED: "Order {} is on its way",
     Mail.Kind.NOT_ACCEPTED: "We could not accept order {}",
     Mail.Kind.CANCELLED: "Order {} is cancelled",
@@ -54,6 +56,8 @@ def tell_customer(order: Order, action: Action, *, at: datetime) -> None:
     match kind:
         case Mail.Kind.CONFIRMED:
             _write(order, kind, at=at, **_bought(order))
+        case Mail.Kind.CONFIRM_PAYMENT:
+            _write(order, kind, at=at, **_to_confirm(order))
         case Mail.Kind.SHIPPED:
             _write(order, kind, at=at, **_sent(order))
         case _:
@@ -109,6 +113,11 @@ def _bought(order: Order) -> dict[str, object]:
     }
 
 
+def _to_confirm(order: Order) -> dict[str, object]:
+    charge = order.payments.get(kind=Payment.Kind.CHARGE, status=Payment.State.REQUIRES_ACTION)
+    return {"amount": money.format_money(charge.amount_minor, charge.currency), "confirm_by": charge.confirm_by}
+
+
 def _sent(order: Order) -> dict[str, object]:
     shipment = Shipment.objects.get(order=order)
     return {
@@ -129,15 +138,15 @@ def _address_lines(address: dict[str, str]) -> Iterator[str]:
 def _money_back(order: Order) -> dict[str, object]:
     """What was charged and goes back, from the payments themselves; only what has really happened is said."""
     payments = list(order.payments.all())
-
-    def moved(kind: Payment.Kind) -> int:
-        done = (payment for payment in payments if (payment.kind, payment.status) == (kind, Payment.State.SUCCEEDED))
-        return sum(payment.amount_minor for payment in done)
-
-    charged, returned = moved(Payment.Kind.CHARGE), moved(Payment.Kind.REFUND)
-    refused = any((p.kind, p.status) == (Payment.Kind.CHARGE, Payment.State.FAILED) for p in payments)
+    charges = {payment.status for payment in payments if payment.kind == Payment.Kind.CHARGE}
+    returned = sum(
+        payment.amount_minor
+        for payment in payments
+        if (payment.kind, payment.status) == (Payment.Kind.REFUND, Payment.State.SUCCEEDED)
+    )
+    nothing_charged = charges <= {Payment.State.CREATED, Payment.State.FAILED, Payment.State.CANCELLED}
     return {
-        "nothing_charged": charged == 0,
+        "nothing_charged": nothing_charged,
         "returned": money.format_money(returned, order.currency) if returned else "",
-        "payment_refused": refused and charged == 0,
+        "payment_refused": nothing_charged and Payment.State.FAILED in charges,
     }

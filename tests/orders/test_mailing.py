@@ -1,5 +1,6 @@
 """Which events customers are told of by mail, in which words, and whom we do not write to."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -45,9 +46,21 @@ def accepted(order: Order) -> Order:
     return order
 
 
-def charged(order: Order) -> Order:
+def charging(order: Order) -> Order:
     accepted(order)
     paying.begin_charge(order_id=order.pk, at=NOW)
+    return order
+
+
+def asking(order: Order) -> Order:
+    """Take the order as far as the bank's wish that the customer confirms."""
+    charging(order)
+    paying.record_charge(order_id=order.pk, reference="ch_1", declined="", needs_customer=True, at=NOW)
+    return order
+
+
+def charged(order: Order) -> Order:
+    charging(order)
     paying.record_charge(order_id=order.pk, reference="ch_1", declined="", at=NOW)
     return order
 
@@ -116,6 +129,18 @@ def test_an_order_that_passes_the_rules_is_confirmed_too(small: Order) -> None:
     assert kinds_of(small) == ["confirmed"]
 
 
+def test_a_payment_to_confirm_is_told_with_the_amount_and_until_when(small: Order, settings: Settings) -> None:
+    settings.PAYMENT_CONFIRM_WITHIN = timedelta(hours=3)
+
+    asking(small)
+
+    assert kinds_of(small) == ["confirmed", "confirm_payment"]
+    assert mails_of(small)[1].subject == f"Please confirm the payment for order {small.number}"
+    text = text_of(small, "confirm_payment")
+    assert "the payment of €200.00 is yours" in text
+    assert "by 21 November 2026, 12:00 UTC." in text
+
+
 def test_the_carrier_having_it_is_told_with_tracking_number_and_address(small: Order) -> None:
     dispatched(small)
     fulfilling.complete_order(order_id=small.pk, at=NOW)
@@ -176,6 +201,20 @@ def test_a_declined_payment_is_told_as_such_and_not_the_banks_words(small: Order
     assert "your payment was not accepted, so your order ends here, and nothing will be sent." in text
     assert "You have not been charged." in text
     assert "stolen" not in text
+
+
+@pytest.mark.parametrize("money", [charging, asking, charged])
+def test_of_money_whose_way_is_not_known_nothing_is_said(
+    small: Order, as_alice: Actor, money: Callable[[Order], Order]
+) -> None:
+    money(small)
+    undoing.cancel(order_id=small.pk, actor=as_alice, at=NOW, reason="Mistake")
+
+    undoing.finish_undo(order_id=small.pk, at=NOW)
+
+    text = text_of(small, "cancelled")
+    assert "charged" not in text
+    assert "goes back" not in text
 
 
 def test_a_cancel_before_the_charge_says_that_nothing_was_charged(order_in_review: Order, as_alice: Actor) -> None:

@@ -36,6 +36,7 @@ class MailServer:
     def __init__(self) -> None:
         self.got: list[tuple[list[str], EmailMessage]] = []
         self.answers: dict[str, str] = {}
+        self.answer_to_the_text = "250 OK"
         self._port = free_port()
         self._controller: Controller | None = None
 
@@ -61,8 +62,9 @@ class MailServer:
         return "250 OK"
 
     async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:  # noqa: N802
-        self.got.append((list(envelope.rcpt_tos), PARSER.parsebytes(envelope.content)))
-        return "250 OK"
+        if self.answer_to_the_text.startswith("2"):
+            self.got.append((list(envelope.rcpt_tos), PARSER.parsebytes(envelope.content)))
+        return self.answer_to_the_text
 
     @property
     def subjects(self) -> list[str]:
@@ -238,6 +240,17 @@ class TestPosting:
         assert mail.last_error == answer
         assert last == Outcome.SENT
         assert events_of(order) == [*before, "mail_sent"]
+
+    def test_a_server_that_dislikes_the_text_says_nothing_about_the_mailbox(
+        self, server: MailServer, cancelled: Cancelled
+    ) -> None:
+        server.answer_to_the_text = "554 5.6.0 This looks like spam"
+        cancelled()
+
+        outcome = post()
+
+        assert outcome == Outcome.DELAYED
+        assert "554" in Mail.objects.get().last_error
 
     def test_a_server_that_is_away_is_tried_for_ever_with_an_alarm_at_1_10_and_100(
         self, server: MailServer, cancelled: Cancelled, caplog: pytest.LogCaptureFixture
