@@ -2,9 +2,12 @@
 
 import os
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
+
+from orders_site.bodies import BoundedBodies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orders_site.settings")
 os.environ.setdefault("DATABASE_POOL", "1")
 
-application = get_asgi_application()
+application = BoundedBodies(get_asgi_application(), most=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
