@@ -63,7 +63,8 @@ class Asked:
     def refuse(self, message: str, *, status: int = 409, errors: Mapping[str, str] | None = None) -> HttpResponse:
         panel = self.name if self.form.fields and status != 403 else ""
         fields = {name: self.request.POST.get(name, "") for name in self.form.fields}
-        typed = self.reason if "reason" in fields else "\n".join(text for text in fields.values() if text)
+        shown = [fields[field.name] for field in self.form.visible_fields()]
+        typed = self.reason if "reason" in fields else "\n".join(text for text in shown if text)
         refusal = Refusal(message, typed, panel, fields, errors or {})
         if self.request.headers.get("HX-Request"):
             return asking_fragment(self.request, self.order.pk, refusal=refusal, status=status)
@@ -151,8 +152,11 @@ def extend(asked: Asked) -> str:
 
 @decision(permits(Action.CHANGE_ADDRESS), lambda data, order: AddressForm(data))
 def change_address(asked: Asked) -> str:
-    address = AddressForm.address_in(asked.form.cleaned_data)
-    if not addressing.change_address(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), address=address):
+    typed = asked.form.cleaned_data
+    address, seen = AddressForm.address_in(typed), typed["seen"]
+    if not addressing.change_address(
+        order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), address=address, seen=seen
+    ):
         raise transitions.ActionRefused("That is the address it has. Nothing was changed.")
     return f"{asked.order.number} goes to the new address."
 
@@ -204,6 +208,8 @@ def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
 def _told(asked: Asked, refusal: transitions.ActionRefused) -> str:
     """Why not, and who was first."""
     match refusal:
+        case addressing.AddressMoved(event=event):
+            return f"{event.actor} changed it at {clock(event.at)}, so yours was not saved. Look, then send it again."
         case undoing.AlreadyCancelled():
             return f"{refusal.event.actor} cancelled it at {clock(refusal.event.at)}, so your cancel was not needed."
         case reviewing.AlreadyDecided():

@@ -72,6 +72,7 @@ class AddressForm(forms.Form):
     city = forms.CharField(required=False)
     region = forms.CharField(required=False)
     country = forms.CharField(error_messages={"required": "Choose a country."})
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)  # the fingerprint of the address on the page
 
     def clean(self) -> None:
         if self.errors:

@@ -25,7 +25,8 @@ from orders.forms import AddressForm, ExtendForm, OrdersFilterForm
 from orders.models import Order, Review
 from orders.money import countries, format_money, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
-from orders.services import refunding
+from orders.services import addressing, refunding
+from orders.services.placing import address_of
 from orders.states import HUMAN_ACTIONS, Action, Status, may, on_main_road
 
 Person = AbstractBaseUser | AnonymousUser
@@ -224,6 +225,7 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "may": permitted(request.user, status, detail.review),
         "extensions": ExtendForm.MINUTES,
         "address_parts": _address_parts(detail.order, refusal),
+        "address_seen": addressing.fingerprint(address_of(detail.order)),
         "countries": sorted(countries().items(), key=itemgetter(1)),
         "refund": _refund_ask(request.user, detail),
         "refusal": refusal,

@@ -1,5 +1,7 @@
 """POST /orders/<id>/change_address/."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -109,17 +111,28 @@ def test_htmx_gets_the_order_alone(at_alices: Client, order_in_review: Order) ->
     assert "5 rue Cler<br>" in done.content.decode()
 
 
-def test_a_form_opened_before_a_colleagues_change_overwrites_it_knowingly(
+def test_a_form_opened_before_a_colleagues_change_does_not_undo_it_unawares(
     at_alices: Client, as_bob: Actor, order_in_review: Order
 ) -> None:
+    def seen(page: str) -> str:
+        found = re.search(r'name="seen" value="(\w{16})"', page)
+        assert found
+        return found[1]
+
+    opened = seen(at_alices.get(order_in_review.get_absolute_url()).content.decode())
     addressing.change_address(
         order_id=order_in_review.pk, actor=as_bob, at=timezone.now(), address=Address("IT", city="Rome")
     )
 
-    at_alices.post(url(order_in_review), PARIS)
+    answer = at_alices.post(url(order_in_review), PARIS | {"seen": opened})
 
-    before = order_in_review.events.latest("sequence").payload["before"]
-    assert (before["city"], city(order_in_review)) == ("Rome", "Paris")
+    page = answer.content.decode()
+    assert answer.status_code == 409
+    assert "bob changed it at" in page
+    assert 'value="5 rue Cler"' in page
+    assert city(order_in_review) == "Rome"
+    at_alices.post(url(order_in_review), PARIS | {"seen": seen(page)})
+    assert city(order_in_review) == "Paris"
 
 
 def test_a_viewer_may_not(viewer: User, signed_in: SignedIn, order_in_review: Order) -> None:
