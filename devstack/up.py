@@ -143,7 +143,12 @@ def prepare_database(settings: Settings) -> None:
     """Migrate, and make the roles. Django is loaded only now that the environment says how."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orders_site.settings")
     os.environ.setdefault("DJANGO_DEBUG", "1")
-    os.environ.setdefault("DJANGO_SECRET_KEY", secret_key(settings.data_dir))
+    os.environ.setdefault("DJANGO_SECRET_KEY", kept_secret(settings.data_dir, "secret_key"))
+    os.environ.setdefault("PAYMENT_WEBHOOK_SECRET", kept_secret(settings.data_dir, "webhook_secret"))
+    os.environ.setdefault("WEBHOOK_URL", f"{settings.desk_url}webhooks/payments")
+    if settings.demo:  # so that it is seen: of some orders the customer has to confirm the payment, and does
+        os.environ.setdefault("SIMULATOR_CONFIRM_RATE", "0.05")
+        os.environ.setdefault("SIMULATOR_CUSTOMER_SECONDS", "20")
     os.environ.setdefault("MAIL_URL", (settings.data_dir / "mails").as_uri())
     say("Preparing the database")
 
@@ -161,9 +166,9 @@ def prepare_database(settings: Settings) -> None:
         raise CannotStart(f"The database could not be prepared: {str(problem).strip()}") from problem
 
 
-def secret_key(data_dir: Path) -> str:
-    """Keep one key, so that nobody is signed out by a restart."""
-    file = data_dir / "secret_key"
+def kept_secret(data_dir: Path, name: str) -> str:
+    """Keep one secret, so that nobody is signed out, and no message refused, because of a restart."""
+    file = data_dir / name
     file.touch(mode=0o600)
     if not file.read_text():
         file.write_text(secrets.token_urlsafe(50))

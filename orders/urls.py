@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import deciding, live, views
+from orders import deciding, live, views, webhooks
 
 app_name = "orders"
 
@@ -19,6 +19,7 @@ urlpatterns = [
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),
     path("live/orders/<uuid:order_id>/", views.catch_up_order, name="catch_up_order"),
     path("live/desk/", views.catch_up_desk, name="catch_up_desk"),
+    path("webhooks/payments", webhooks.payments, name="payment_webhook"),
     path("favicon.ico", views.favicon, name="favicon"),
     path("healthz", views.healthz, name="healthz"),
 ]
