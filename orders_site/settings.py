@@ -201,7 +201,7 @@ SIMULATOR_LOST_ANSWER_RATE = env_float("SIMULATOR_LOST_ANSWER_RATE", 0.0)
 SIMULATOR_CONFIRM_RATE = env_float("SIMULATOR_CONFIRM_RATE", 0.0)
 SIMULATOR_CUSTOMER_SECONDS = env_float("SIMULATOR_CUSTOMER_SECONDS", 0.0)
 WEBHOOK_URL = env_str("WEBHOOK_URL")
-ASSIGNMENT_SECONDS = env_float("ASSIGNMENT_SECONDS", 0.2)
+ASSIGNMENT_SECONDS = env_float("ASSIGNMENT_SECONDS", 0.15)
 
 # Mail to customers. Without MAIL_URL none is written, so that setting it later sends nobody old news.
 # The URL itself is no setting: it holds a password.
