@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -18,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 _ORDER_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # every workflow is named by its order
 LONGEST_LOOK = 2.0  # seconds that an attempt may wait for its order's number
+MOST_NUMBERS = 10_000
+_numbers: dict[str, str] = {}  # by order id; a number never changes
 
 
 class AttemptLog(Interceptor):
@@ -58,6 +59,8 @@ def level_of(attempt: int) -> int:
 
 
 async def _tell(level: int, what: str) -> None:
+    if not logger.isEnabledFor(level):
+        return
     info = activity.info()
     workflow = info.workflow_id or ""
     number = await _number(workflow)
@@ -83,16 +86,21 @@ async def _number(workflow: str) -> str:
     named = _ORDER_ID.search(workflow)
     if named is None:
         return ""
+    if number := _numbers.get(named[0]):
+        return number  # without a thread, which an attempt would have to wait for
     try:
         return await asyncio.wait_for(asyncio.to_thread(_look_up, named[0]), LONGEST_LOOK)
     except (TimeoutError, DatabaseError, InterfaceError, ObjectDoesNotExist):
         return ""
 
 
-@lru_cache(maxsize=10_000)  # what raises is not kept
 def _look_up(order_id: str) -> str:
     close_old_connections()
     try:
-        return Order.objects.values_list("number", flat=True).get(pk=order_id)
+        number = Order.objects.values_list("number", flat=True).get(pk=order_id)
     finally:
         close_old_connections()
+    if len(_numbers) >= MOST_NUMBERS:
+        _numbers.clear()
+    _numbers[order_id] = number
+    return number
