@@ -5,6 +5,7 @@ events, Temporal's histories, and the bank's ledger.
 """
 
 import asyncio
+import os
 import time
 import uuid
 from collections import Counter
@@ -58,6 +59,12 @@ class Run:
         self._tell = tell
         self._name = uuid.uuid4().hex[:8]
         self._placed = 0
+        self._loads = [os.getloadavg()[0]]
+
+    @property
+    def load(self) -> float:
+        """The machine's load average over the run."""
+        return fmean(self._loads)
 
     @property
     def orders(self) -> list[Order]:
@@ -79,6 +86,7 @@ class Run:
                 return
             if now - told_at > 10:
                 told_at = now
+                self._loads.append(os.getloadavg()[0])
                 self._tell(f"{self._placed:,} placed, {self._placed - under_way:,} ended")
             time.sleep(TICK)
 
@@ -130,12 +138,14 @@ class Report:
     attempts: dict[str, list[int]]
     charges: Counter[int]
     differences: Sequence[Difference]
+    load: float = 0.0
     missed: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         plan = self.plan
         after = plan.decide_after.total_seconds()
         yield f"{plan.orders:,} orders, {plan.rate:g} a second, each approved {after:g} s after it was put to review"
+        yield f"machine         {os.cpu_count()} cores, load {self.load:.1f} with all else that ran there"
         yield "ended           " + ", ".join(f"{many:,} {status}" for status, many in self.ended.most_common())
         yield self._against("not ended", f"{self.under_way:,}", self.under_way == 0, "0")
         p50, p95, p99 = percentiles(self.seconds)
@@ -164,6 +174,7 @@ def report(
     attempts: dict[str, list[int]],
     entries: Sequence[BankEntry],
     differences: Sequence[Difference],
+    load: float,
 ) -> Report:
     ended = [order for order in orders if order.status_now in TERMINAL]
     return Report(
@@ -174,6 +185,7 @@ def report(
         attempts,
         charges_per_order(orders, entries),
         differences,
+        load,
     )
 
 

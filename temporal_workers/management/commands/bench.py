@@ -41,7 +41,7 @@ class Command(BaseCommand):
         try:
             attempts = asyncio.run(_attempts(placed))
             differences = reconcile(lambda: asyncio.run(_entries()), at=datetime.now(UTC))
-            report = benching.report(plan, placed, attempts, asyncio.run(_entries()), differences)
+            report = benching.report(plan, placed, attempts, asyncio.run(_entries()), differences, run.load)
         except (RuntimeError, ProviderUnavailable) as trouble:
             raise CommandError(f"It ran, but cannot be measured: {str(trouble).strip()}", returncode=2) from None
         for line in report.lines():
