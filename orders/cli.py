@@ -108,7 +108,8 @@ class _Reader:
 
     def refuse_what_is_left(self) -> None:
         for name in sorted(self.left)[:5]:
-            self.errors[f"{self.path}{name[:40]}"] = "is not a field of an order"
+            shown = plain(name[:40].encode("utf-8", "replace").decode())
+            self.errors[f"{self.path}{shown}"] = "is not a field of an order"
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

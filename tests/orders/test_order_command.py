@@ -106,6 +106,15 @@ def test_it_places_an_order_from_standard_input(goods: dict[str, Product], monke
         (document(decide_within=10**30), "decide_within: is too large"),
         (document(placed_at="yesterday"), "placed_at: is not an instant"),
         (document(placed_at="2026-03-04T12:30:00"), "placed_at: names no time zone"),
+        (document(lines=[{"sku": "LAMP", "quantity": 1, "unit_price_minor": 1}] * 1_001), "lines: are more than 1,000"),
+        (document(lines=[{"sku": "LAMP", "quantity": 9, "unit_price_minor": 10**15}]), "total: is too large"),
+        (
+            document(lines=[{"sku": "LAMP", "quantity": 1e400, "unit_price_minor": 1}]),
+            "lines[0].quantity: must be a wh",
+        ),
+        (document(address={"country": "DE", "city": "Ber\nlin"}), "address.city: contains a control character"),
+        (document(decide_within=-60), "decide_within: must be longer than nothing"),
+        (document(**{"\ud800": 1}), "?: is not a field of an order"),
         (document(card="4111"), "card: is not a field of an order"),
     ],
 )
@@ -139,6 +148,13 @@ def test_it_refuses_options_that_make_no_order(goods: dict[str, Product], words:
 
     assert told in str(refusal.value)
     assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["\u0645\u0631\u064a\u0645", "\U0001f469\u200d\U0001f680 Ripley", "O'Brien; --"])
+def test_every_name_that_people_have_is_stored_exactly(goods: dict[str, Product], name: str) -> None:
+    run("place", "--name", name, *OF_TWO_LAMPS[2:])
+
+    assert Order.objects.get().customer_name == name
 
 
 def test_a_reference_is_placed_once(goods: dict[str, Product]) -> None:

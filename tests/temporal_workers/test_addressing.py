@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from orders.models import Order
-from orders.services import addressing, placing, reviewing
+from orders.services import addressing, attending, placing, reviewing
 from orders.services.actors import Actor
 from orders.services.placing import Address, NewLine
 from orders.services.transitions import ActionRefused
@@ -62,7 +62,7 @@ def sent_to(order: Order) -> list[Address]:
     """Where the carrier was told to go, by its own ledger, and that this is what the row and the shipment say."""
     with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
         rows = ledger.execute(
-            "SELECT address FROM simulator.carrier WHERE key LIKE %s", [f"order-{order.pk}:%"]
+            "SELECT address FROM simulator.carrier WHERE key LIKE %s AND NOT withdrawn", [f"order-{order.pk}:%"]
         ).fetchall()
     order.refresh_from_db()
     assert [address for (address,) in rows] == [order.shipment.address] == [asdict(placing.address_of(order))]
@@ -183,5 +183,20 @@ def test_a_change_while_no_worker_runs_counts_when_one_is_back(
         wait_for_status(order, "completed")
     finally:
         successor.stop()
+
+    assert sent_to(order) == [PARIS]
+
+
+def test_an_order_that_needs_help_takes_a_change_and_goes_there_after_the_retry(
+    place: PlaceOrder, as_alice: Actor, engine: Engine
+) -> None:
+    order = place(lines=[NewLine("LAMP", 1, 20_000)], address=Address("AQ", line1="1 Scott Way", city="South Pole"))
+    wait_for_status(order, "undeliverable")
+
+    change(order, as_alice)
+    order.refresh_from_db()
+    assert order.status == "undeliverable"
+    attending.retry(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+    wait_for_status(order, "completed")
 
     assert sent_to(order) == [PARIS]
