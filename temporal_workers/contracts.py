@@ -11,7 +11,7 @@ from uuid import UUID
 
 from temporalio import activity
 
-from orders.states import Status
+from orders.states import Action, Status
 
 ORDER_WORKFLOW = "order"
 SHIPPING_WORKFLOW = "shipping"
@@ -94,9 +94,15 @@ class RefundOutcome:
 
 @dataclass(frozen=True)
 class News:
-    """A signal's payload: something was done to the order's row. The row says what it amounts to."""
+    """A signal's payload. From the relay, which names its `outbox` row, it is news: the order's row was changed
+    already. Sent by hand, it asks for the change, with the rights of the user named `actor`.
+    """
 
     actor: str = ""
+    outbox: int = 0
+    reason: str = ""
+    due_at: datetime | None = None  # of `extend`
+    address: dict[str, str] = field(default_factory=dict)  # of `change_address`
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,16 @@ class StepResult:
 class SettleReview:
     order_id: UUID
     at: datetime  # the workflow's clock, which the deadline is held against
+
+
+@dataclass(frozen=True)
+class ObeySignal:
+    order_id: UUID
+    action: Action
+    actor: str
+    reason: str = ""
+    due_at: datetime | None = None
+    address: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -349,6 +365,11 @@ def validate_order(step: OrderStep) -> StandingResult:
 
 @activity.defn
 def settle_review(settle: SettleReview) -> StandingResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def obey_signal(obey: ObeySignal) -> StepResult:
     raise NotImplementedError
 
 

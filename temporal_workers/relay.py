@@ -131,4 +131,4 @@ def _workflow(message: Outbox) -> dict[str, Any]:
 
 
 def _news(message: Outbox) -> News:
-    return News(actor=message.payload.get("actor", ""))
+    return News(actor=message.payload.get("actor", ""), outbox=message.pk)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from orders.services import fulfilling, paying, refunding, reviewing, shipping, undoing
+from orders.services import fulfilling, paying, refunding, reviewing, shipping, signalling, undoing
 from temporal_workers import contracts
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import (
@@ -10,6 +10,7 @@ from temporal_workers.contracts import (
     FindRefund,
     MoneyResult,
     NoteUndoTrouble,
+    ObeySignal,
     OrderStep,
     RecallResult,
     RecordCharge,
@@ -48,6 +49,21 @@ def validate_order(step: OrderStep) -> StandingResult:
 def settle_review(settle: SettleReview) -> StandingResult:
     standing = reviewing.settle_review(order_id=settle.order_id, at=settle.at)
     return StandingResult(standing.status, standing.due_at, standing.remind_at)
+
+
+@implements(contracts.obey_signal)
+def obey_signal(obey: ObeySignal) -> StepResult:
+    return StepResult(
+        signalling.obey_signal(
+            order_id=obey.order_id,
+            action=obey.action,
+            actor=obey.actor,
+            reason=obey.reason,
+            due_at=obey.due_at,
+            address=obey.address,
+            at=_now(),
+        )
+    )
 
 
 @implements(contracts.reserve_stock)

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orders.states import NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Status
+    from orders.states import NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Action, Status
     from temporal_workers import contracts
     from temporal_workers.contracts import (
         AskShop,
@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         MoneyResult,
         News,
         NoteUndoTrouble,
+        ObeySignal,
         OrderInput,
         OrderResult,
         OrderState,
@@ -51,6 +52,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 # Patches. Each may go, with its old branch, once no order from before it is open or in Temporal's retention.
+OBEYS_SIGNALS = "obeys-signals"  # a signal sent by hand asks for the change; before, it changed nothing
 SHIPS_AGAIN = "ships-again"  # a shipment ended from outside is begun again; before, its order was undone
 
 
@@ -113,30 +115,37 @@ class OrderWorkflow:
             why = f" {words(out.__cause__)}" if isinstance(out.__cause__, FailureError) else ""
             await self._fail(f"It was not done within the {self._budget.seconds:g} s that the machine may take.{why}")
 
-    # News. The row has been changed already, or obeys the same rules when it is asked: see `_await_decision`.
+    # News, or, sent by hand, a wish. Either way the row decides, and says so when it is asked: see `_await_decision`.
 
     @workflow.signal
-    def approve(self, news: News) -> None:
-        self._news = True
+    async def approve(self, news: News | None = None) -> None:
+        await self._hear(Action.APPROVE, news)
 
     @workflow.signal
-    def reject(self, news: News) -> None:
-        self._news = True
+    async def reject(self, news: News | None = None) -> None:
+        await self._hear(Action.REJECT, news)
 
     @workflow.signal
-    def cancel(self, news: News) -> None:
-        self._news = True
+    async def cancel(self, news: News | None = None) -> None:
+        await self._hear(Action.CANCEL, news)
 
     @workflow.signal
-    def extend(self, news: News) -> None:
-        self._news = True
+    async def extend(self, news: News | None = None) -> None:
+        await self._hear(Action.EXTEND, news)
 
     @workflow.signal
-    def retry(self, news: News) -> None:
-        self._news = True
+    async def retry(self, news: News | None = None) -> None:
+        await self._hear(Action.RETRY, news)
 
     @workflow.signal
-    def change_address(self, news: News) -> None:
+    async def change_address(self, news: News | None = None) -> None:
+        await self._hear(Action.CHANGE_ADDRESS, news)
+
+    async def _hear(self, action: Action, news: News | None) -> None:
+        news = news or News()
+        if not news.outbox and workflow.patched(OBEYS_SIGNALS):
+            wish = ObeySignal(self._order.order_id, action, news.actor, news.reason, news.due_at, news.address)
+            await workflow.execute_local_activity(contracts.obey_signal, wish, **DATABASE)
         self._news = True
 
     @workflow.signal

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -40,6 +40,14 @@ class Engine:
     def terminate(self, workflow_id: str) -> None:
         """End a workflow as somebody might in Temporal's own pages."""
         asyncio.run_coroutine_threadsafe(self._terminate(workflow_id), self._loop).result(SECONDS_TO_SETTLE)
+
+    def signal(self, workflow_id: str, name: str, *payload: Any) -> None:
+        """Send a signal as somebody might with Temporal's own tools."""
+        asyncio.run_coroutine_threadsafe(self._signal(workflow_id, name, payload), self._loop).result(SECONDS_TO_SETTLE)
+
+    async def _signal(self, workflow_id: str, name: str, payload: Sequence[Any]) -> None:
+        client = await connect(lazy=False)
+        await client.get_workflow_handle(workflow_id).signal(name, args=payload)
 
     async def _terminate(self, workflow_id: str) -> None:
         client = await connect(lazy=False)

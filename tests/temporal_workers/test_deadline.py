@@ -114,7 +114,7 @@ async def test_news_that_changed_nothing_leaves_the_deadline_as_it_was(skipping:
 
     async with worker:
         handle = await start(skipping, queue)
-        await handle.signal(OrderWorkflow.approve, News("mallory"))
+        await handle.signal(OrderWorkflow.approve, News("mallory", outbox=1))
         result = await handle.result()
 
     assert result.status == Status.EXPIRED
@@ -132,7 +132,7 @@ async def test_a_rejection_is_seen_at_once(skipping: WorkflowEnvironment) -> Non
             while (await handle.query(OrderWorkflow.state)).status != Status.IN_REVIEW:
                 pass
             row.status = Status.REJECTED
-            await handle.signal(OrderWorkflow.reject, News("alice"))
+            await handle.signal(OrderWorkflow.reject, News("alice", outbox=1))
             result = await handle.result()
 
     assert result.status == Status.REJECTED
@@ -162,7 +162,7 @@ async def test_an_extension_really_moves_the_timer(skipping: WorkflowEnvironment
             while (await handle.query(OrderWorkflow.state)).status != Status.IN_REVIEW:
                 pass
             row.due_at = began + 5 * DAY
-            await handle.signal(OrderWorkflow.extend, News("dana"))
+            await handle.signal(OrderWorkflow.extend, News("dana", outbox=1))
             while not row.asked_at:
                 await handle.query(OrderWorkflow.state)
         result = await handle.result()
