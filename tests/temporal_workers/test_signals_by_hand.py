@@ -89,7 +89,7 @@ def test_a_lead_extends_and_the_timer_follows(in_review: Order, signal: Signal, 
         ("reject", {"actor": "alice", "reason": "\0"}, "control character"),
         ("extend", {"actor": "alice", "due_at": "2099-01-01T00:00:00Z", "reason": "x"}, "may not extend"),
         ("change_address", {"actor": "alice", "address": {"planet": "Mars"}}, "country is required"),
-        ("retry", {"actor": "alice"}, "cannot be decided on"),
+        ("retry", {"actor": "alice"}, "in review"),
     ],
 )
 def test_what_is_refused_changes_nothing_and_is_said_on_the_timeline(
