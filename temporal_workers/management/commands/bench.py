@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("profile", choices=["assignment"])
         parser.add_argument("--orders", type=_count, default=1_000, help="how many (1000)")
-        parser.add_argument("--rate", type=_number, default=1.25, help="orders a second (1.25)")
+        parser.add_argument("--rate", type=_number, default=1.0, help="orders a second (1)")
         parser.add_argument("--decide-after", type=_number, default=1.0, help="seconds that each waits in review (1)")
 
     def handle(self, *args: Any, orders: int, rate: float, decide_after: float, **options: Any) -> None:
