@@ -72,6 +72,12 @@ def check_machine(venv: Path) -> None:
             "`apt-get install python3-venv`), or name another Python with PYTHON=.".format(sys.executable)
         ) from None
     folder = str(venv.parent)
+    if venv.is_symlink():
+        raise CannotInstall(
+            "{} is a link to {}, which belongs to somebody else and would be emptied: remove the link.".format(
+                venv, os.path.realpath(str(venv))
+            )
+        )
     if not os.access(folder, os.W_OK):
         raise CannotInstall("The folder {} cannot be written to, and .venv belongs there.".format(folder))
     free = shutil.disk_usage(folder).free

@@ -26,10 +26,8 @@ class Budget:
     @contextmanager
     def paused(self) -> Iterator[None]:
         since = workflow.now()
-        try:
-            yield
-        finally:
-            self._ends_at += workflow.now() - since
+        yield  # no `finally`: a workflow that is evicted while it waits has no clock any more
+        self._ends_at += workflow.now() - since
 
     def left(self) -> float:
         """Seconds, more than zero; zero where there is no limit.

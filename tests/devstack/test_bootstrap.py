@@ -48,6 +48,14 @@ def test_it_names_the_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest
         bootstrap.check_machine(tmp_path / ".venv")
 
 
+def test_it_leaves_an_environment_alone_that_is_only_linked_to(tmp_path: Path) -> None:
+    link = tmp_path / ".venv"
+    link.symlink_to(tmp_path / "of-somebody-else")
+
+    with pytest.raises(bootstrap.CannotInstall, match="would be emptied"):
+        bootstrap.check_machine(link)
+
+
 def test_it_says_what_to_install_when_python_has_no_venv() -> None:
     without_venv = (
         "import sys; sys.modules['ensurepip'] = None; from devstack import bootstrap as b; b.check_machine(b.VENV)"
