@@ -58,7 +58,7 @@ def test_each_role_has_exactly_its_rights(role: str, rights: set[str]) -> None:
 
     looks = {right for right in found if right.startswith("orders.view_")}
     assert found - looks == rights
-    assert len(looks) == 12
+    assert len(looks) == 13
     assert {"orders.view_order", "orders.view_event", "orders.view_review"} <= looks
 
 
