@@ -17,7 +17,7 @@ from orders.money import country_name, format_money
 from orders.selectors import OrderDetail
 from orders.services.placing import Address, InvalidOrder, NewLine, NewOrder
 from orders.services.texts import wrong_with_text
-from orders.states import TERMINAL, Status, on_main_road
+from orders.states import TERMINAL, on_main_road
 from orders.templatetags.desk import decided, exactly, payment_status, to_the_second
 
 ADDRESS_PARTS = ("line1", "line2", "city", "region", "postal_code", "country")
@@ -292,7 +292,7 @@ def _step(detail: OrderDetail) -> str:
     bar = wording.steps(
         status,
         left_from=timeline.left_main_road_from(detail.events),
-        reviewed=detail.review is not None or status == Status.IN_REVIEW,
+        reviewed=detail.was_reviewed,
     )
     return next((step.name for step in bar if step.state in ("live", "stopped")), bar[-1].name)
 

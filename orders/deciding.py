@@ -22,12 +22,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from orders import selectors, wording
-from orders.forms import AddressForm, CancelForm, ExtendForm, ReasonForm, RefundForm
+from orders.forms import AddressForm, CancelForm, ExtendForm, ReasonForm, RefundForm, RetryForm
 from orders.models import Decision, Order
 from orders.money import format_money
 from orders.roles import permission
-from orders.services import addressing, refunding, reviewing, transitions, undoing
-from orders.services.actors import Actor
+from orders.services import addressing, attending, refunding, reviewing, transitions, undoing
+from orders.services.actors import Actor, NotPermitted
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import clock, decided
 from orders.views import Refusal, asking_fragment, order_page, row_or_404
@@ -118,6 +118,8 @@ def decision(allowed: Callable[[User], bool], make_form: MakeForm) -> Callable[[
                 if _did_it_before(asked, refusal):
                     return asked.done(f"{asked.order.number}: that was done already.")
                 return asked.refuse(_told(asked, refusal))
+            except NotPermitted:
+                return asked.refuse(NOT_PERMITTED, status=403)
 
         return view
 
@@ -150,13 +152,22 @@ def extend(asked: Asked) -> str:
     return f"{asked.order.number} has more time."
 
 
+@decision(permits(Action.RETRY), lambda data, order: RetryForm(data))
+def retry(asked: Asked) -> str:
+    note = asked.form.cleaned_data["note"]
+    attending.retry(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), note=note)
+    return f"{asked.order.number} is tried again."
+
+
 @decision(permits(Action.CHANGE_ADDRESS), lambda data, order: AddressForm(data))
 def change_address(asked: Asked) -> str:
-    typed = asked.form.cleaned_data
+    """Of an order that could not be delivered it has a second button, which also lets the order try again."""
+    typed, now = asked.form.cleaned_data, timezone.now()
     address, seen = AddressForm.address_in(typed), typed["seen"]
-    if not addressing.change_address(
-        order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), address=address, seen=seen
-    ):
+    if asked.request.POST.get("then") == "retry":
+        attending.correct_and_retry(order_id=asked.order.pk, actor=asked.actor, at=now, address=address, seen=seen)
+        return f"{asked.order.number} goes to the new address, and is tried again."
+    if not addressing.change_address(order_id=asked.order.pk, actor=asked.actor, at=now, address=address, seen=seen):
         raise transitions.ActionRefused("That is the address it has. Nothing was changed.")
     return f"{asked.order.number} goes to the new address."
 
@@ -178,15 +189,21 @@ def refund(asked: Asked) -> str:
     return f"{format_money(payment.amount_minor, payment.currency)} is being refunded."
 
 
-ATTEMPTS = {"approve": "approval", "reject": "rejection", "extend": "extension"}
-DECISIONS = {"approve": Decision.APPROVED, "reject": Decision.REJECTED}
+ATTEMPTS = {
+    "approve": "approval",
+    "reject": "rejection",
+    "extend": "extension",
+    "retry": "retry",
+    "change_address": "correction",
+}
+DECISIONS = {"approve": Decision.APPROVED, "reject": Decision.REJECTED, "retry": Decision.RETRIED}
 
 
 def _check(asked: Asked) -> None:
     """Raises Wrong; AlreadyDecided where there is nothing left to fill the form in for."""
     if asked.form.is_valid():
         return
-    if asked.name in ATTEMPTS and asked.row.review and not asked.row.is_open:
+    if asked.name in ("reject", "extend") and asked.row.review and not asked.row.is_open:
         raise reviewing.AlreadyDecided(asked.row.review, asked.order.status_now)
     raise Wrong({name: " ".join(str(error) for error in errors) for name, errors in asked.form.errors.items()})
 

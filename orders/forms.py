@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import ClassVar
 
 from django import forms
@@ -10,22 +11,22 @@ from django.http import QueryDict
 from orders import money
 from orders.services.placing import Address, wrong_with_address
 from orders.services.texts import wrong_with_note
-from orders.states import Status
+from orders.states import NEEDS_ATTENTION, Status
 from orders.wording import STATUS_WORDS
 
 
-def _sound(text: str) -> None:
+def _sound(what: str, text: str) -> None:
     if wrong := wrong_with_note(text):
-        raise forms.ValidationError(f"The reason {wrong}.")
+        raise forms.ValidationError(f"The {what} {wrong}.")
 
 
-def _reason(required: str = "") -> forms.CharField:
+def _reason(required: str = "", *, what: str = "reason") -> forms.CharField:
     """Why; without words for its absence it may be left open."""
     return forms.CharField(
         max_length=2_000,
         required=bool(required),
-        validators=[_sound],
-        error_messages={"required": required, "max_length": "Keep the reason under 2,000 characters."},
+        validators=[partial(_sound, what)],
+        error_messages={"required": required, "max_length": f"Keep the {what} under 2,000 characters."},
     )
 
 
@@ -39,6 +40,12 @@ class CancelForm(forms.Form):
     """Why an order is cancelled; it may be left open."""
 
     reason = _reason()
+
+
+class RetryForm(forms.Form):
+    """What was put right before an order tries again; it may be left open."""
+
+    note = _reason(what="note")
 
 
 class ExtendForm(forms.Form):
@@ -115,7 +122,9 @@ class RefundForm(forms.Form):
 
 
 class OrdersFilterForm(forms.Form):
-    """Which orders to list."""
+    """Which orders to list. `statuses` is what was chosen, once that is valid; empty is any."""
+
+    ATTENTION = "attention"
 
     q = forms.CharField(
         max_length=100,
@@ -123,7 +132,18 @@ class OrdersFilterForm(forms.Form):
         error_messages={"max_length": "Search for fewer than 100 characters."},
     )
     status = forms.ChoiceField(
-        choices=[("", "Any status"), *((status.value, STATUS_WORDS[status]) for status in Status)],
+        choices=[
+            ("", "Any status"),
+            (ATTENTION, "Needs help"),
+            *((status.value, STATUS_WORDS[status]) for status in Status),
+        ],
         required=False,
         error_messages={"invalid_choice": "There is no such status."},
     )
+
+    @property
+    def statuses(self) -> frozenset[Status]:
+        chosen = self.cleaned_data.get("status")
+        if chosen == self.ATTENTION:
+            return NEEDS_ATTENTION
+        return frozenset({Status(chosen)} if chosen else ())

@@ -72,7 +72,7 @@ def orders_row(row: selectors.Row) -> str:
 
 
 def desk_fragments(state: Mapping[str, Any]) -> list[str]:
-    return [render_to_string(f"orders/_{name}.html", dict(state)) for name in ("engine", "waiting")]
+    return [render_to_string(f"orders/_{name}.html", dict(state)) for name in ("engine", "waiting", "queue_sum")]
 
 
 @dataclass
@@ -240,8 +240,8 @@ def render_desk() -> tuple[tuple[object, ...], bytes]:
     """What the desk says around every page, and the frame that says it."""
     state = desk_state()
     try:
-        engine, waiting = state["engine"], state["waiting"]
-        told = (engine.state, engine.unserved, str(engine.undelivered), str(waiting))
+        engine, waiting, helpless = state["engine"], state["waiting"], state["helpless"]
+        told = (engine.state, engine.unserved, str(engine.undelivered), str(waiting), str(helpless))
     finally:
         connections.close_all()
     return told, frame("desk", {"fragments": desk_fragments(state)})

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from orders import wording
 from orders.models import Event, Heartbeat, Order, OrderLine, Outbox, Payment, Review, Shipment
-from orders.states import TERMINAL, Status
+from orders.states import NEEDS_ATTENTION, TERMINAL, Status
 
 PAGE = 50
 COUNT_UP_TO = 1_000
@@ -94,6 +94,10 @@ class Row:
     def is_open(self) -> bool:
         return self.review is not None and not self.review.decision
 
+    @property
+    def needs_help(self) -> bool:
+        return self.order.status_now in NEEDS_ATTENTION
+
 
 @dataclass(frozen=True)
 class QueuePage:
@@ -120,6 +124,11 @@ def queue_page(*, after: Cursor | None = None) -> QueuePage:
 
 def waiting_count() -> Count:
     return _count(Review.objects.filter(decision=""))
+
+
+def helpless_count() -> Count:
+    """How many of those that wait need help rather than a decision."""
+    return _count(Order.objects.filter(status__in=NEEDS_ATTENTION))
 
 
 def reviews_opened_since(newest_review: int, *, except_orders: Collection[uuid.UUID]) -> list[uuid.UUID]:
@@ -165,15 +174,15 @@ class OrdersPage:
 
 def orders_page(
     *,
-    status: Status | None = None,
+    statuses: Collection[Status] = (),
     search: str = "",
     older_than: Cursor | None = None,
     newer_than: Cursor | None = None,
 ) -> OrdersPage:
-    """Orders that fit, newest first, from a place on in either direction."""
+    """Orders that fit, newest first, from a place on in either direction. Without `statuses`, of any."""
     fitting = Order.objects.all()
-    if status:
-        fitting = fitting.filter(status=status)
+    if statuses:
+        fitting = fitting.filter(status__in=statuses)
     if search.strip():
         query = prefix_query(search)
         fitting = fitting.filter(search=query) if query else fitting.none()
@@ -217,10 +226,11 @@ def prefix_query(text: str) -> SearchQuery | None:
 
 @dataclass(frozen=True)
 class OrderDetail:
-    """All that the order page shows. `events` are the latest, newest first."""
+    """All that the order page shows. `review` is the latest; `events` are the latest, newest first."""
 
     order: Order
     review: Review | None
+    was_reviewed: bool  # whether anybody was ever asked to decide; to be helped on is something else
     lines: Sequence[OrderLine]
     payments: Sequence[Payment]
     shipment: Shipment | None
@@ -232,9 +242,11 @@ def order_detail(order_id: uuid.UUID) -> OrderDetail:
     """Raises Order.DoesNotExist."""
     order = Order.objects.get(pk=order_id)
     events = list(order.events.order_by("-sequence")[:EVENTS_SHOWN])
+    reviews = list(order.reviews.select_related("decided_by").order_by("-id"))
     return OrderDetail(
         order=order,
-        review=order.reviews.select_related("decided_by").order_by("-id").first(),
+        review=reviews[0] if reviews else None,
+        was_reviewed=any(review.kind == Review.Kind.APPROVAL for review in reviews),
         lines=list(order.lines.select_related("product").order_by("position")),
         payments=list(order.payments.order_by("created_at", "id")),
         shipment=Shipment.objects.filter(order=order).first(),

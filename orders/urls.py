@@ -12,6 +12,7 @@ urlpatterns = [
     path("orders/<uuid:order_id>/reject/", deciding.reject, name="reject"),
     path("orders/<uuid:order_id>/refund/", deciding.refund, name="refund"),
     path("orders/<uuid:order_id>/extend/", deciding.extend, name="extend"),
+    path("orders/<uuid:order_id>/retry/", deciding.retry, name="retry"),
     path("orders/<uuid:order_id>/change_address/", deciding.change_address, name="change_address"),
     path("orders/<uuid:order_id>/cancel/", deciding.cancel, name="cancel"),
     path("live/", live.stream, name="live"),

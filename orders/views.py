@@ -27,7 +27,7 @@ from orders.money import countries, format_money, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
 from orders.services import addressing, refunding
 from orders.services.placing import address_of
-from orders.states import HUMAN_ACTIONS, Action, Status, may, on_main_road
+from orders.states import HUMAN_ACTIONS, NEEDS_ATTENTION, Action, Status, may, on_main_road
 
 Person = AbstractBaseUser | AnonymousUser
 
@@ -87,7 +87,7 @@ def orders(request: HttpRequest) -> HttpResponse:
     wanted = form.cleaned_data
     try:
         page = selectors.orders_page(
-            status=Status(wanted["status"]) if wanted.get("status") else None,
+            statuses=form.statuses,
             search=wanted.get("q", ""),
             older_than=_cursor(request, "older", selectors.ORDER_KEY),
             newer_than=_cursor(request, "newer", selectors.ORDER_KEY),
@@ -216,13 +216,14 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "steps": wording.steps(
             status,
             left_from=timeline.left_main_road_from(detail.events),
-            reviewed=detail.review is not None or status == Status.IN_REVIEW,
+            reviewed=detail.was_reviewed,
         ),
         "doing": wording.doing(status, refunded=_refunded(detail)),
         "outcome": wording.sentence(detail.order.outcome),
         "is_stopped": not on_main_road(status),
         "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status, detail.review),
+        "needs_help": status in NEEDS_ATTENTION,
         "extensions": ExtendForm.MINUTES,
         "address_parts": _address_parts(detail.order, refusal),
         "address_seen": addressing.fingerprint(address_of(detail.order)),

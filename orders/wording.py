@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from orders.states import TERMINAL, UNDOING, WAITS_FOR_PEOPLE, Status, on_main_road
+from orders.states import NEEDS_ATTENTION, TERMINAL, UNDOING, Status, on_main_road
 
 STATUS_WORDS: dict[Status, str] = {
     Status.PLACED: "Received",
@@ -54,7 +54,8 @@ PAYMENT_WORDS: dict[tuple[str, str], str] = {
 class Tone(StrEnum):
     """What kind of news a status is; each has a colour and a shape."""
 
-    WAITING = "waiting"  # for a person
+    WAITING = "waiting"  # for a person's decision
+    HELP = "help"  # for a person to put something right
     WORKING = "working"
     GOOD = "good"
     BAD = "bad"
@@ -63,8 +64,10 @@ class Tone(StrEnum):
 
 def tone(status: Status) -> Tone:
     match status:
-        case _ if status in WAITS_FOR_PEOPLE:
+        case Status.IN_REVIEW:
             return Tone.WAITING
+        case _ if status in NEEDS_ATTENTION:
+            return Tone.HELP
         case Status.COMPLETED:
             return Tone.GOOD
         case Status.CANCELLED | Status.EXPIRED:
@@ -105,7 +108,7 @@ _REVIEW = STEPS.index("Review")
 
 @dataclass(frozen=True)
 class Step:
-    """`state` is done, live, stopped, skipped or ahead; `told` says it for those who do not see the bar."""
+    """`state` is done, live, held, stopped, skipped or ahead; `told` says it for those who do not see the bar."""
 
     name: str
     state: str
@@ -115,6 +118,7 @@ class Step:
         return {
             "done": "done",
             "live": "now",
+            "held": "waits for help",
             "stopped": "stopped here",
             "skipped": "not needed",
             "ahead": "to come",
@@ -128,7 +132,7 @@ def steps(status: Status, *, left_from: Status | None, reviewed: bool) -> list[S
     bar = []
     for index, name in enumerate(STEPS):
         if index == reached:
-            state = "stopped" if stopped else "live"
+            state = "stopped" if stopped else "held" if status in NEEDS_ATTENTION else "live"
         elif index > reached:
             state = "ahead"
         else:
@@ -165,6 +169,35 @@ def doing(status: Status, *, refunded: str = "") -> str:
         Status.DISPATCHED: "Closing the order.",
         Status.COMPLETED: "On its way to the customer; nothing is left to do here.",
     }[status]
+
+
+def at_deadline(kind: str, then: str, level: str) -> str:
+    """What becomes of an open review at its deadline; the arguments are the review's own."""
+    match kind, then, level:
+        case _, "ask_again", _:
+            return "Stays here until somebody helps: the carrier may have it. Leads are asked at the deadline."
+        case _, "escalate", "operator":
+            return "At the deadline leads are asked."
+        case "attention", _, _:
+            return "Undone at the deadline, if nobody helps."
+    return "Expires at the deadline."
+
+
+def cancelling(status: Status, total: str) -> str:
+    """What a cancel gives back; `total` is the order's amount."""
+    match status:
+        case Status.CHARGED | Status.PREPARING | Status.UNDELIVERABLE:
+            return f"{total} goes back to the customer, and the goods go back to the shelf."
+        case Status.AWAITING_CUSTOMER | Status.UNCONFIRMED:
+            return "The payment is called off: nothing was taken. The goods go back to the shelf."
+        case Status.RESERVED:
+            return "The goods go back to the shelf. The card is being charged: what it pays is refunded."
+    return "Nothing was charged."
+
+
+def takes_back_money(status: Status) -> bool:
+    """Whether a cancel now is a refund, too."""
+    return status in (Status.CHARGED, Status.PREPARING, Status.UNDELIVERABLE)
 
 
 def who_decided(decision: str, *, by: str, at: str) -> str:

@@ -96,7 +96,7 @@ def orders(request: HttpRequest, status: States | None = None, search: str = "",
         place = selectors.Cursor.parse(cursor, key=selectors.ORDER_KEY) if cursor else None
     except selectors.BadCursor:
         raise Problem(422, "Some fields are not as they should be.", {"cursor": "is not one that we gave"}) from None
-    page = selectors.orders_page(status=status, search=search, older_than=place)
+    page = selectors.orders_page(statuses={status} if status else (), search=search, older_than=place)
     return OrdersOut(
         orders=[OrderSummary.model_validate(order) for order in page.orders],
         next=str(page.older) if page.older else None,

@@ -61,15 +61,15 @@ def retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") ->
     return order
 
 
-def correct_and_retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address, note: str = "") -> Order:
+def correct_and_retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address, seen: str = "") -> Order:
     """Let an order that could not be delivered try again with another address: both, or neither.
 
     Raises what `change_address` and `retry` do, and ActionRefused for the address that the order has already.
     """
     with transaction.atomic():
-        if not change_address(order_id=order_id, actor=actor, at=at, address=address):
+        if not change_address(order_id=order_id, actor=actor, at=at, address=address, seen=seen):
             raise ActionRefused("That is the address it has already. Correct it, or retry without correcting it.")
-        return retry(order_id=order_id, actor=actor, at=at, note=note)
+        return retry(order_id=order_id, actor=actor, at=at)
 
 
 def _why_not_waiting(order: Order) -> ActionRefused:

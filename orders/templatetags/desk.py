@@ -10,7 +10,6 @@ from django.utils.safestring import SafeString
 from orders import money as amounts
 from orders import wording
 from orders.models import Order, Payment, Review
-from orders.states import Status
 
 register = template.Library()
 
@@ -28,7 +27,7 @@ def country(code: str) -> str:
 @register.simple_tag
 def status(order: Order) -> SafeString:
     """The order's status by word, shape and colour."""
-    now = Status(order.status)
+    now = order.status_now
     return format_html('<span class="status {}">{}</span>', wording.tone(now), wording.STATUS_WORDS[now])
 
 
@@ -78,13 +77,31 @@ def ago(at: datetime) -> SafeString:
 
 
 @register.simple_tag
-def deadline(due_at: datetime) -> SafeString:
-    """The time left to decide, told by word, shape and colour; live.js counts it down."""
-    left = due_at - timezone.now()
+def at_deadline(review: Review) -> str:
+    return wording.at_deadline(review.kind, review.at_deadline, review.level)
+
+
+@register.simple_tag
+def cancelling(order: Order) -> str:
+    """What a cancel of the order gives back."""
+    return wording.cancelling(order.status_now, amounts.format_money(order.total_minor, order.currency))
+
+
+@register.filter
+def takes_back_money(order: Order) -> bool:
+    return wording.takes_back_money(order.status_now)
+
+
+@register.simple_tag
+def deadline(review: Review) -> SafeString:
+    """The time left to decide or help, told by word, shape and colour; live.js counts it down."""
+    left = review.due_at - timezone.now()
     return format_html(
-        '<time class="due {}" datetime="{}" title="Decide by {}" data-due>{}</time>',
+        '<time class="due {}" datetime="{}" title="{} by {}. {}" data-due>{}</time>',
         wording.urgency(left),
-        due_at.isoformat(),
-        exactly(due_at),
+        review.due_at.isoformat(),
+        "Help" if review.kind == Review.Kind.ATTENTION else "Decide",
+        exactly(review.due_at),
+        at_deadline(review),
         wording.countdown(left),
     )

@@ -35,7 +35,9 @@ def people(password: str) -> None:
     stocking.stock_products(products=[Product(sku="LAMP", name="Brass desk lamp", stock=100_000)])
 
 
-def place(name: str = "Ann Lee", quantity: int = 2, reviewed: bool = False, due_seconds: int = 0) -> dict[str, str]:
+def place(
+    name: str = "Ann Lee", quantity: int = 2, reviewed: bool = False, due_seconds: int = 0, country: str = "DE"
+) -> dict[str, str]:
     """An order of lamps at 600.00 EUR each. `reviewed` does what a worker would do first."""
     now = datetime.now(UTC)
     new = NewOrder(
@@ -43,7 +45,7 @@ def place(name: str = "Ann Lee", quantity: int = 2, reviewed: bool = False, due_
         reference=f"e2e-{now.timestamp()}-{next(_references)}",
         customer_name=name,
         customer_email=f"{name.lower().replace(' ', '.')}@example.com",
-        address=Address("DE", line1="Lindenstr. 4", city="Berlin", postal_code="10969"),
+        address=Address(country, line1="Lindenstr. 4", city="Berlin", postal_code="10969"),
         currency="EUR",
         lines=[NewLine("LAMP", quantity, 60_000)],
         placed_at=now,

@@ -184,8 +184,8 @@ def test_a_stranger_is_sent_to_the_sign_in(client: Client, order_in_review: Orde
 def test_it_asks_the_database_a_fixed_number_of_times(
     at_alices: Client, shipped: Order, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    # session, person, rights (2), order, events, review, lines, payments, shipment, count, engine (2)
-    with django_assert_max_num_queries(13):
+    # session, person, rights (2), order, events, reviews, lines, payments, shipment, counts (2), engine (2)
+    with django_assert_max_num_queries(14):
         at_alices.get(shipped.get_absolute_url())
 
 
@@ -195,7 +195,7 @@ def test_catching_up_brings_the_order_only_if_it_changed(at_alices: Client, orde
     same = at_alices.get(url, {"shown": f"{order_in_review.pk}.{order_in_review.version}"}).json()
     older = at_alices.get(url, {"shown": f"{order_in_review.pk}.1"}).json()
 
-    assert len(same["fragments"]) == 2  # the engine and the count
+    assert len(same["fragments"]) == 3  # the engine and the counts
     assert f'<article id="order-{order_in_review.pk}"' in older["fragments"][0]
 
 

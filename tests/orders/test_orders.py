@@ -137,7 +137,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         place()
 
-    with django_assert_max_num_queries(7):  # session, person, orders, count, waiting, engine (2)
+    with django_assert_max_num_queries(8):  # session, person, orders, count, waiting (2), engine (2)
         at_alices.get("/orders/")
 
 
@@ -150,3 +150,15 @@ def test_catching_up_brings_only_what_changed(at_alices: Client, place: PlaceOrd
     rows = [fragment for fragment in told["fragments"] if "orders-" in fragment]
     assert len(rows) == 1
     assert str(changed.pk) in rows[0]
+
+
+def test_those_that_need_help_can_be_listed_and_each_kind_of_them(
+    at_alices: Client, order_in_review: Order, short_order: Order, undeliverable_order: Order
+) -> None:
+    def listed(status: str) -> set[str]:
+        page = at_alices.get("/orders/", {"status": status}).content.decode()
+        return {order.number for order in Order.objects.all() if order.number in page}
+
+    assert listed("attention") == {short_order.number, undeliverable_order.number}
+    assert listed("stock_short") == {short_order.number}
+    assert listed("in_review") == {order_in_review.number}

@@ -49,6 +49,37 @@ def test_it_shows_who_what_and_why(at_alices: Client, order_in_review: Order) ->
         assert said in page
 
 
+def test_what_needs_help_is_told_from_what_needs_a_decision(
+    at_alices: Client, order_in_review: Order, short_order: Order, undeliverable_order: Order
+) -> None:
+    page = at_alices.get("/").content.decode()
+
+    row = {
+        order.pk: page.partition(f'<tr id="queue-{order.pk}"')[2].partition("</tr>")[0] for order in Order.objects.all()
+    }
+    assert "/approve/" in row[order_in_review.pk]
+    assert "/retry/" not in row[order_in_review.pk]
+    for helpless, said in ((short_order, "Stock short"), (undeliverable_order, "Undeliverable")):
+        assert f'<span class="status help">{said}</span>' in row[helpless.pk]
+        assert "/retry/" in row[helpless.pk]
+        assert "/cancel/" in row[helpless.pk]
+        assert "/approve/" not in row[helpless.pk]
+    assert "Correct address…" not in row[short_order.pk]
+    assert f"{undeliverable_order.get_absolute_url()}#address-{undeliverable_order.pk}" in row[undeliverable_order.pk]
+    assert "Cancel order" in row[short_order.pk]
+    assert "€200.00 goes back to the customer" in row[undeliverable_order.pk]
+
+
+def test_it_counts_what_waits_and_what_of_it_needs_help(
+    at_alices: Client, order_in_review: Order, short_order: Order
+) -> None:
+    page = at_alices.get("/").content.decode()
+
+    assert "2 wait, " in page
+    assert "1 of them needs help" in page
+    assert '<span class="count help" title="1 of them needs help">1' in page
+
+
 def test_the_most_urgent_comes_first(at_alices: Client, review: PlaceOrder) -> None:
     calm, urgent = review(), review(decide_within=timedelta(minutes=5))
 
@@ -66,12 +97,12 @@ def test_what_is_overdue_says_so_in_words(at_alices: Client, order_in_review: Or
 def test_an_empty_queue_says_what_would_be_here(at_alices: Client) -> None:
     page = at_alices.get("/").content.decode()
 
-    assert "Nothing to decide" in page
+    assert "Nothing to do" in page
     assert "Most urgent first" not in page
 
 
 def test_a_queue_that_was_worked_off_says_so(at_alices: Client, expired_order: Order) -> None:
-    assert "All decided" in at_alices.get("/").content.decode()
+    assert "All done" in at_alices.get("/").content.decode()
 
 
 def test_a_viewer_sees_the_queue_without_the_buttons(viewer: User, signed_in: SignedIn, order_in_review: Order) -> None:
@@ -136,7 +167,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         review()
 
-    with django_assert_max_num_queries(9):  # session, person, rights (2), queue, newest, count, engine (2)
+    with django_assert_max_num_queries(10):  # session, person, rights (2), queue, newest, counts (2), engine (2)
         at_alices.get("/")
 
 
@@ -200,4 +231,4 @@ def test_catching_up_with_nonsense_brings_nothing(at_alices: Client, asked: dict
     told = at_alices.get("/live/queue/", asked).json()
 
     assert told["new"] == []
-    assert len(told["fragments"]) == 2  # the engine and the count
+    assert len(told["fragments"]) == 3  # the engine and the counts
