@@ -14,7 +14,7 @@ from django.utils import timezone
 from orders import timeline, wording
 from orders.models import Event, Order, Payment, Review, Shipment
 from orders.money import country_name, format_money
-from orders.selectors import OrderDetail
+from orders.selectors import LiveState, OrderDetail
 from orders.services.placing import Address, InvalidOrder, NewLine, NewOrder
 from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL, on_main_road
@@ -150,13 +150,14 @@ def _seconds(reader: _Reader) -> timedelta | None:
 # Saying
 
 
-def order_json(detail: OrderDetail) -> dict[str, Any]:
+def order_json(detail: OrderDetail, live: LiveState) -> dict[str, Any]:
     """All that the order page shows, the timeline oldest first."""
     order, review, shipment = detail.order, detail.review, detail.shipment
     return {
         **summary_json(order),
         "step": _step(detail),
         "doing": _doing(detail),
+        "live": live_json(live),
         "source": order.source,
         "reference": order.reference,
         "placed_at": _iso(order.placed_at),
@@ -182,6 +183,21 @@ def order_json(detail: OrderDetail) -> dict[str, Any]:
         "shipment": _shipment_json(shipment) if shipment else None,
         "timeline": [event_json(event) for event in reversed(detail.events)],
         "earlier_events": detail.earlier_events,
+    }
+
+
+def live_json(live: LiveState) -> dict[str, Any]:
+    """What is being done at this moment, as the API says it."""
+    return {
+        "doing": live.doing,
+        "attempt": live.attempt,
+        "last_error": live.last_error,
+        "next_try_at": _iso(live.next_try_at),
+        "deadline": _iso(live.deadline),
+        "to_undo": list(live.to_undo),
+        "problem": live.problem,
+        "engine_seen_at": _iso(live.engine_seen_at),
+        "engine_away_since": _iso(live.engine_away_since),
     }
 
 
@@ -218,9 +234,9 @@ def event_line(event: Event) -> str:
     return plain(f"{to_the_second(entry.at)}  {entry.title}{by}{f'  {entry.detail}' if entry.detail else ''}")
 
 
-def order_text(detail: OrderDetail) -> str:
+def order_text(detail: OrderDetail, live: LiveState) -> str:
     """The order page for a terminal."""
-    return "\n".join(plain(line) for line in _order_lines(detail))
+    return "\n".join(plain(line) for line in _order_lines(detail, live))
 
 
 def summary_text(order: Order) -> str:
@@ -239,7 +255,7 @@ def refund_text(order: Order, refund: Payment) -> str:
     return f"{format_money(refund.amount_minor, refund.currency)} of {order.number} is being refunded."
 
 
-def _order_lines(detail: OrderDetail) -> Iterator[str]:
+def _order_lines(detail: OrderDetail, live: LiveState) -> Iterator[str]:
     order, review, shipment = detail.order, detail.review, detail.shipment
     status = order.status_now
     yield f"{order.number}  {wording.STATUS_WORDS[status]}  {format_money(order.total_minor, order.currency)}"
@@ -247,6 +263,7 @@ def _order_lines(detail: OrderDetail) -> Iterator[str]:
     yield f"Step      {_step(detail)}: " + " ".join(
         part for part in (wording.sentence(order.outcome), _doing(detail)) if part
     )
+    yield from _live_lines(live)
     if review and not review.decision:
         left = wording.countdown(review.due_at - timezone.now())
         yield f"Deadline  {exactly(review.due_at)} ({left})"
@@ -273,6 +290,19 @@ def _order_lines(detail: OrderDetail) -> Iterator[str]:
         yield f"  {detail.earlier_events} earlier"
     for event in reversed(detail.events):
         yield f"  {event_line(event)}"
+
+
+def _live_lines(live: LiveState) -> Iterator[str]:
+    if live.attempt > 1 or live.last_error:
+        when = f", next try {wording.next_try(live.next_try_at - timezone.now())}" if live.next_try_at else ""
+        yield f"Now       {live.told}{when}"
+    if live.to_undo:
+        yield f"To undo   {', '.join(live.to_undo)}"
+    if live.problem:
+        yield f"Problem   {live.problem} See manage.py stuck."
+    if live.engine_away_since:
+        known = f"; what it said is from {to_the_second(live.engine_seen_at)}" if live.engine_seen_at else ""
+        yield f"Temporal  does not answer since {to_the_second(live.engine_away_since)}{known}"
 
 
 def plain(line: str) -> str:

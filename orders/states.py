@@ -130,6 +130,28 @@ TERMINAL = frozenset(Status) - {before for before, _ in TRANSITIONS}
 
 UNDOING = frozenset({Status.CANCELLING, Status.COMPENSATING})
 
+
+class Undo(StrEnum):
+    """What undoes a step, last step first."""
+
+    RECALL = "recall package"
+    REFUND = "refund payment"
+    RELEASE = "release stock"
+
+
+# What there can be to undo while an order has this status. Its rows, or its workflow, say what there is.
+MAY_BE_UNDONE: dict[Status, tuple[Undo, ...]] = {
+    Status.RESERVED: (Undo.REFUND, Undo.RELEASE),
+    Status.AWAITING_CUSTOMER: (Undo.REFUND, Undo.RELEASE),
+    Status.UNCONFIRMED: (Undo.REFUND, Undo.RELEASE),
+    Status.CHARGED: tuple(Undo),  # the package may just be begun
+    Status.PREPARING: tuple(Undo),
+    Status.DISPATCHING: tuple(Undo),
+    Status.UNDELIVERABLE: tuple(Undo),
+    Status.CANCELLING: tuple(Undo),
+    Status.COMPENSATING: tuple(Undo),
+}
+
 HUMAN_ACTIONS = (
     Action.APPROVE,
     Action.REJECT,

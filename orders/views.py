@@ -1,5 +1,6 @@
 """The desk's pages, and what keeps them true. Nothing here changes an order: see `deciding`."""
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def catch_up_order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     shown = _shown(request, "shown")
     try:
         if selectors.order_version(order_id) == shown.get(order_id):
-            return JsonResponse({"fragments": _desk_fragments()})
+            return JsonResponse({"fragments": [*_live_fragments(order_id), *_desk_fragments()]})
         fragment = render_to_string("orders/_order.html", _order_context(request, order_id), request)
     except Order.DoesNotExist:
         raise Http404 from None
@@ -232,6 +233,8 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "refusal": refusal,
         "here": "",
         "run_url": _run_url(order_id),
+        # An answer to a decision does not wait for Temporal: the page asks again soon by itself.
+        **live_context(selectors.live_state_of(detail, ask_engine=request.method == "GET")),
     }
 
 
@@ -303,6 +306,17 @@ def asking_fragment(
         )
     patch_vary_headers(response, ["HX-Request", "HX-Target"])
     return response
+
+
+def _live_fragments(order_id: uuid.UUID) -> list[str]:
+    """Tries begin and fail without a new version of the order. Of one that nobody works at there is no news."""
+    state = selectors.live_state(order_id, ask_engine=True)
+    return [render_to_string("orders/_live.html", live_context(state))] if state.is_worked_on else []
+
+
+def live_context(state: selectors.LiveState) -> dict[str, Any]:
+    """A later look is a higher version."""
+    return {"live": state, "live_at": time.time_ns() // 1_000_000}
 
 
 def _desk_fragments() -> list[str]:

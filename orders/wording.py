@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from orders.states import NEEDS_ATTENTION, TERMINAL, UNDOING, Status, on_main_road
+from orders.states import NEEDS_ATTENTION, TERMINAL, UNDOING, Status, Undo, on_main_road
 
 STATUS_WORDS: dict[Status, str] = {
     Status.PLACED: "Received",
@@ -198,6 +198,68 @@ def cancelling(status: Status, total: str) -> str:
 def takes_back_money(status: Status) -> bool:
     """Whether a cancel now is a refund, too."""
     return status in (Status.CHARGED, Status.PREPARING, Status.UNDELIVERABLE)
+
+
+# Tries
+
+# The calls to the outside, by the engine's names for them; its steps in the database are too short to be told of.
+ENGINE_STEPS: dict[str, str] = {
+    "announce_order": "Telling the shop of the order",
+    "check_order": "Asking the shop about the order",
+    "charge_payment": "Charging the card",
+    "refund_payment": "Giving the money back",
+    "prepare_package": "Having the package made ready",
+    "dispatch_parcel": "Handing the package to the carrier",
+    "withdraw_parcel": "Taking the package back from the carrier",
+    "announce_shipment": "Telling the shop of the shipment",
+}
+DISPATCH_AGAIN = "Offering the package to the carrier again"
+
+_UNDOING: dict[str, str] = {
+    Undo.RECALL: "Taking the package back",
+    Undo.REFUND: "Giving the money back",
+    Undo.RELEASE: "Putting the goods back into stock",
+}
+
+RUN_LOST = "Temporal knows no run of this order, so nothing carries it on."
+RUN_CUT = "The run of this order was ended in Temporal, so nothing carries it on."
+RUN_BROKEN = "The run of this order fails in our own code; the workers' log says why."
+
+
+def engine_step(name: str) -> str:
+    """What the engine is at, in words; empty where we have none for it."""
+    return ENGINE_STEPS.get(name, "")
+
+
+def undoing(entry: str) -> str:
+    return _UNDOING.get(entry, "Undoing what was done")
+
+
+def step_error(kind: str, message: str) -> str:
+    """Why a try failed, in words; empty where none has."""
+    if kind == "TimeOut":
+        return "There was no answer in time."
+    if kind in ("OperationalError", "InterfaceError", "DatabaseError"):  # their words are not for people
+        return "The database did not answer."
+    return sentence(message) if message else ("It failed without a word." if kind else "")
+
+
+def trying(doing: str, attempt: int, error: str) -> str:
+    """What is being done, which try it is where it is not the first, and why that is so."""
+    which = f"{doing}, {ordinal(attempt)} try" if attempt > 1 else doing
+    if not error:
+        return sentence(which)
+    follows = error.startswith(("The ", "There ", "It ", "A ", "No "))
+    return f"{which}: {error[0].lower() if follows else error[0]}{sentence(error)[1:]}"
+
+
+def ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
+def next_try(left: timedelta) -> str:
+    return "now" if left <= timedelta(0) else f"in {span(left + timedelta(seconds=0.999))}"
 
 
 def who_decided(decision: str, *, by: str, at: str) -> str:

@@ -4,6 +4,7 @@ import os
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.utils.module_loading import import_string
 
 from orders_site.bodies import BoundedBodies
 
@@ -11,3 +12,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orders_site.settings")
 os.environ.setdefault("DATABASE_POOL", "1")
 
 application = BoundedBodies(get_asgi_application(), most=settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+
+import_string(settings.ORDER_RUNS)  # now, so that no page waits for it

@@ -10,6 +10,7 @@
   const GRACE_MS = 1_500; // a stream that is back by then was never away
   const POLL_LIVE_MS = 60_000;
   const POLL_AWAY_MS = 10_000;
+  const POLL_AT_IT_MS = 3_000; // tries at a step begin and fail without a word on the stream
 
   // Time. The server's clock counts: its first word is on the page.
 
@@ -43,6 +44,10 @@
       const urgency = left <= 0 ? "overdue" : left < 3_600 ? "soon" : "calm";
       if (!time.classList.contains(urgency)) time.className = `due ${urgency}`;
       write(time, left <= 0 ? `${span(-left)} overdue` : left < 3_600 ? `${Math.floor(left / 60)}:${pad(left % 60)} min` : span(left));
+    }
+    for (const time of document.querySelectorAll("time[data-next]")) {
+      const left = Math.ceil((Date.parse(time.dateTime) - now()) / 1_000);
+      write(time, left <= 0 ? "now" : `in ${span(left)}`);
     }
   }
 
@@ -335,7 +340,8 @@
       if (isLive) showAway();
       if (source) open();
     }
-    if (!document.hidden && Date.now() - askedAt > (isLive ? POLL_LIVE_MS : POLL_AWAY_MS)) catchUp();
+    const patience = document.querySelector("[data-again]") ? POLL_AT_IT_MS : isLive ? POLL_LIVE_MS : POLL_AWAY_MS;
+    if (!document.hidden && Date.now() - askedAt > patience) catchUp();
   }, 1_000);
 
   // Decisions: htmx sends them, and their answers are fragments like all others.

@@ -174,7 +174,8 @@ def refund(request: HttpRequest, order_id: UUID, wanted: RefundIn, key: Key) -> 
 
 @api.get("/orders/{order_id}/live", auth=READ, response={200: LiveOut, **REFUSALS}, summary="See where an order stands")
 def live(request: HttpRequest, order_id: UUID) -> selectors.LiveState:
-    return selectors.live_state(order_id)
+    """Asks Temporal as well; where that does not answer, what is known and since when."""
+    return selectors.live_state(order_id, ask_engine=True)
 
 
 @api.get("/orders/{order_id}/wait", auth=READ, response={200: LiveOut, **REFUSALS}, summary="Wait until it has ended")

@@ -47,6 +47,14 @@ EXAMPLE_LIVE: dict[str, Any] = {
     "deadline": "2026-11-03T09:30:01Z",
     "outcome": "",
     "has_ended": False,
+    "doing": "Waiting for a decision",
+    "attempt": 0,
+    "last_error": "",
+    "next_try_at": None,
+    "to_undo": [],
+    "problem": "",
+    "engine_seen_at": "2026-11-02T09:30:04Z",
+    "engine_away_since": None,
 }
 EXAMPLE_REFUND: dict[str, Any] = {
     "order_id": "6f1c1f0e-3f8a-4f43-9a55-0d3a1f6f2b11",
@@ -199,6 +207,14 @@ class LiveOut(Schema):
     deadline: datetime | None = Field(description="Until when a person has to decide, while one has to.")
     outcome: str = Field(description="Why it ended as it did; empty before.")
     has_ended: bool
+    doing: str = Field(description="What is being done, in words; empty once it has ended.")
+    attempt: int = Field(description="Which try at it is under way or comes next; 0 where none is known of.")
+    last_error: str = Field(description="Why the try before failed, in words.")
+    next_try_at: datetime | None = Field(description="When the next try is; null while one is under way.")
+    to_undo: list[str] = Field(description="What is undone if it is stopped, or still has to be, in this order.")
+    problem: str = Field(description="Why nothing carries the order on; empty where something does.")
+    engine_seen_at: datetime | None = Field(description="What Temporal said is from then; null where it was not asked.")
+    engine_away_since: datetime | None = Field(description="Since when Temporal does not answer.")
 
 
 class NoteIn(In):

@@ -105,3 +105,14 @@ def deadline(review: Review) -> SafeString:
         at_deadline(review),
         wording.countdown(left),
     )
+
+
+@register.simple_tag
+def next_try(at: datetime) -> SafeString:
+    """When the next try is; live.js counts it down."""
+    return format_html(
+        '<span class="next">Next try <time datetime="{}" title="{}" data-next>{}</time>.</span>',
+        at.isoformat(),
+        exactly(at),
+        wording.next_try(at - timezone.now()),
+    )

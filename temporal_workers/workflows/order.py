@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from orders.states import NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Action, Status
+    from orders.states import MAY_BE_UNDONE, NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Action, Status, Undo
     from temporal_workers import contracts
     from temporal_workers.contracts import (
         AskShop,
@@ -87,9 +87,9 @@ class OrderWorkflow:
         self._news = False
         self._trouble: Trouble | None = None
         self._compensations: list[Compensation] = []
-        self._release = Compensation("release stock", self._release_stock)
-        self._refund = Compensation("refund payment", self._refund_payment)
-        self._recall = Compensation("recall package", self._recall_package)
+        self._release = Compensation(Undo.RELEASE, self._release_stock)
+        self._refund = Compensation(Undo.REFUND, self._refund_payment)
+        self._recall = Compensation(Undo.RECALL, self._recall_package)
 
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
@@ -159,7 +159,9 @@ class OrderWorkflow:
 
     @workflow.query
     def state(self) -> OrderState:
-        to_undo = [compensation.name for compensation in reversed(self._compensations)]
+        """What is registered but, by the status, cannot have been done yet, or any more, is not to be undone."""
+        stack = [compensation.name for compensation in reversed(self._compensations)]
+        to_undo = [name for name in stack if name in MAY_BE_UNDONE.get(self._status, ())]
         return OrderState(self._status, self._due_at, to_undo, self._trouble)
 
     # The steps

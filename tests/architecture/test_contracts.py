@@ -7,6 +7,7 @@ from typing import get_type_hints
 import pytest
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from orders import wording
 from orders.states import HUMAN_ACTIONS
 from temporal_workers import contracts, worker
 from temporal_workers.activities import orders as order_steps
@@ -45,6 +46,12 @@ def test_an_activity_takes_one_payload_of_its_own_and_answers_with_one(name: str
 
     assert len(hints) == 2
     assert all(hint.__module__ == contracts.__name__ for hint in hints.values())
+
+
+def test_every_call_to_the_outside_has_words_for_people() -> None:
+    outside = {stub_name(stub) for stub in STUBS.values() if inspect.iscoroutinefunction(stub)}
+
+    assert outside == set(wording.ENGINE_STEPS)
 
 
 def test_every_human_action_is_a_signal_of_the_order() -> None:

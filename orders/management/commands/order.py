@@ -132,7 +132,8 @@ class Command(BaseCommand):
 
     def show(self, *, order: str, json: bool, **options: Any) -> None:
         detail = selectors.order_detail(cli.find(order).pk)
-        self.write(_document(cli.order_json(detail)) if json else cli.order_text(detail))
+        state = selectors.live_state_of(detail, ask_engine=True)
+        self.write(_document(cli.order_json(detail, state)) if json else cli.order_text(detail, state))
 
     def watch(self, *, order: str, json: bool, **options: Any) -> None:
         self.follow(cli.find(order), json=json)
