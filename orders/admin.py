@@ -23,6 +23,7 @@ from orders.models import (
     Event,
     Heartbeat,
     IdempotencyKey,
+    LoyaltyEntry,
     Mail,
     Order,
     OrderLine,
@@ -225,6 +226,12 @@ class ShipmentAdmin(Records):
     list_filter = ("status",)
     search_fields = ("order__number__exact", "tracking_number__exact")
     search_help_text = "The whole number of an order, or the carrier's tracking number."
+
+
+@admin.register(LoyaltyEntry)
+class LoyaltyEntryAdmin(Records):
+    list_display = ("order", "points", "awarded_at")
+    list_select_related = ("order",)
 
 
 @admin.register(Event)

@@ -348,6 +348,22 @@ class Shipment(models.Model):
         return self.idempotency_key
 
 
+class LoyaltyEntry(models.Model):
+    """The points that an order earned its customer: one for each whole unit of its total."""
+
+    order = models.OneToOneField(Order, on_delete=models.PROTECT, related_name="loyalty")
+    points = models.BigIntegerField()
+    awarded_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["order"]
+        verbose_name_plural = "loyalty entries"
+        constraints = [models.CheckConstraint(condition=Q(points__gte=1), name="loyalty_points_positive")]
+
+    def __str__(self) -> str:
+        return f"{self.points} for {self.order_id}"
+
+
 class ActorKind(models.TextChoices):
     """What kind of somebody did it."""
 

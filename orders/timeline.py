@@ -44,6 +44,8 @@ _TITLES: dict[str, str] = {
     Action.EXPIRE: "Expired: nobody decided before the deadline",
     Action.CANCEL: "Cancelled",
     Action.CHANGE_ADDRESS: "Address changed",
+    "fraud_check": "Checked for fraud",
+    "fraud_unanswered": "The fraud check gave no answer; the approval stands",
     Action.RESERVE: "Stock held",
     "charge_requested": "Charging the card",
     Action.ASK_CUSTOMER: "The bank asks the customer to confirm the payment",
@@ -57,6 +59,7 @@ _TITLES: dict[str, str] = {
     "package_ready": "Package ready",
     Action.DISPATCH: "Handing the package to the carrier",
     Action.CONFIRM_DISPATCH: "The carrier has the package",
+    "loyalty_points": "Loyalty points given",
     Action.COMPLETE: "Completed",
     Action.HALT: "Needs attention",
     Action.RETRY: "Sent on its way again",
@@ -143,8 +146,15 @@ def _reasons(payload: dict[str, Any]) -> str:
 
 
 def _units(payload: dict[str, Any]) -> str:
-    units = payload.get("units", 0)
-    return f"{units:,} {'unit' if units == 1 else 'units'}"
+    return _counted(payload.get("units", 0), "unit")
+
+
+def _counted(number: int, of: str) -> str:
+    return f"{number:,} {of if number == 1 else f'{of}s'}"
+
+
+def _score(payload: dict[str, Any]) -> str:
+    return _joined(f"score {payload.get('score', 0):.2f}", payload.get("reason", ""))
 
 
 def _carrier(payload: dict[str, Any]) -> str:
@@ -168,6 +178,9 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "place": _source,
     Action.BLOCK: _reasons,
     Action.OPEN_REVIEW: _reasons,
+    "fraud_check": _score,
+    "fraud_unanswered": lambda payload: payload.get("error", ""),
+    "loyalty_points": lambda payload: _counted(payload.get("points", 0), "point"),
     Action.RESERVE: _units,
     "release": _units,
     "charge_requested": _amount_and_reference,

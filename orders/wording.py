@@ -157,7 +157,7 @@ def doing(status: Status, *, refunded: str = "") -> str:
         Status.RECEIVED: "Being checked.",
         Status.VALIDATED: "The rules are being applied.",
         Status.IN_REVIEW: "Waiting for a decision.",
-        Status.APPROVED: "Holding stock.",
+        Status.APPROVED: "Checking for fraud and holding stock.",
         Status.STOCK_SHORT: "Waiting for help: restock and retry, or cancel.",
         Status.RESERVED: "Charging the card.",
         Status.AWAITING_CUSTOMER: "Waiting for the customer to confirm the payment with their bank.",

@@ -174,6 +174,14 @@ PAYMENT_WEBHOOK_SECRET = env_list("PAYMENT_WEBHOOK_SECRET")  # the new one first
 REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False) or ORDER_PROVIDERS == "assignment"
 ORDER_BUDGET = env_duration("ORDER_BUDGET", "24h")
 
+# The fraud check: over the limit an order fails; where it gives no answer, the approval stands or the order fails.
+FRAUD_LIMIT = env_float("FRAUD_LIMIT", 0.9)
+if FRAUD_LIMIT > 1:
+    raise ImproperlyConfigured(f"FRAUD_LIMIT must be from 0 to 1, not {FRAUD_LIMIT}.")
+FRAUD_UNANSWERED = env_str("FRAUD_UNANSWERED", "pass")
+if FRAUD_UNANSWERED not in ("pass", "fail"):
+    raise ImproperlyConfigured(f"FRAUD_UNANSWERED must be pass or fail, not {FRAUD_UNANSWERED!r}.")
+
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
 TEMPORAL_UI_URL = env_str("TEMPORAL_UI_URL")
 TEMPORAL_NAMESPACE = env_str("TEMPORAL_NAMESPACE", "default")
@@ -199,6 +207,7 @@ SIMULATOR_DATABASE_URL = env_str("SIMULATOR_DATABASE_URL") or env_str(
 SIMULATOR_SECONDS = env_float("SIMULATOR_SECONDS", 0.4)
 SIMULATOR_DECLINE_RATE = env_float("SIMULATOR_DECLINE_RATE", 0.0)
 SIMULATOR_ERROR_RATE = env_float("SIMULATOR_ERROR_RATE", 0.0)
+SIMULATOR_FRAUD_RATE = env_float("SIMULATOR_FRAUD_RATE", 0.0)
 SIMULATOR_LOST_ANSWER_RATE = env_float("SIMULATOR_LOST_ANSWER_RATE", 0.0)
 SIMULATOR_CONFIRM_RATE = env_float("SIMULATOR_CONFIRM_RATE", 0.0)
 SIMULATOR_CUSTOMER_SECONDS = env_float("SIMULATOR_CUSTOMER_SECONDS", 0.0)

@@ -266,7 +266,40 @@ class FailOrder:
     reason: str
 
 
+@dataclass(frozen=True)
+class FraudQuestion:
+    """What to ask the fraud check; without a key there is nothing to ask."""
+
+    status: Status
+    key: str = ""
+    amount_minor: int = 0
+    currency: str = ""
+    country: str = ""
+
+
+@dataclass(frozen=True)
+class RecordFraudCheck:
+    order_id: UUID
+    score: float = 0.0  # from 0 to 1
+    reason: str = ""
+    no_answer: str = ""  # why there is none
+
+
 # Activities that call the outside
+
+
+@dataclass(frozen=True)
+class CheckFraud:
+    key: str
+    amount_minor: int
+    currency: str
+    country: str
+
+
+@dataclass(frozen=True)
+class FraudResult:
+    score: float
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -374,6 +407,21 @@ def obey_signal(obey: ObeySignal) -> StepResult:
 
 
 @activity.defn
+def begin_fraud_check(step: OrderStep) -> FraudQuestion:
+    raise NotImplementedError
+
+
+@activity.defn
+async def check_fraud(check: CheckFraud) -> FraudResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def record_fraud_check(record: RecordFraudCheck) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
 def reserve_stock(step: OrderStep) -> StepResult:
     raise NotImplementedError
 
@@ -420,6 +468,11 @@ async def dispatch_parcel(parcel: DispatchParcel) -> DispatchResult:
 
 @activity.defn
 def record_dispatch(record: RecordDispatch) -> StepResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def award_points(step: OrderStep) -> StepResult:
     raise NotImplementedError
 
 

@@ -19,15 +19,16 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporal_workers.activities import orders as order_steps
 from temporal_workers.activities import shipping as shipping_steps
 from temporal_workers.activities.database import is_activity
-from temporal_workers.activities.outside import CarrierCalls, PaymentCalls, ShopCalls
+from temporal_workers.activities.outside import CarrierCalls, FraudCalls, PaymentCalls, ShopCalls
 from temporal_workers.attempts import AttemptLog
 from temporal_workers.client import connect
 from temporal_workers.heartbeat import Heartbeat
 from temporal_workers.listening import Listener
 from temporal_workers.mailer import Mailer
 from temporal_workers.providers.assignment import AssignmentBank, AssignmentCarrier, AssignmentShop
-from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider
+from temporal_workers.providers.protocols import CarrierProvider, FraudProvider, PaymentProvider
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
+from temporal_workers.providers.simulated_fraud import SimulatedFraudCheck
 from temporal_workers.providers.webhooks import BankLife
 from temporal_workers.relay import Relay
 from temporal_workers.workflows.order import OrderWorkflow
@@ -83,7 +84,7 @@ def _orders(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
     # Only orders that were started under the assignment's profile ask the shop, whatever the profile is by now.
     shop = AssignmentShop(settings.ASSIGNMENT_SECONDS)
     return [OrderWorkflow, RefundWorkflow], implementations(
-        order_steps, PaymentCalls(_payments(ledger)), ShopCalls(shop)
+        order_steps, PaymentCalls(_payments(ledger)), FraudCalls(_fraud_check()), ShopCalls(shop)
     )
 
 
@@ -104,6 +105,11 @@ def _bank_life(ledger: Ledger) -> BankLife:
         secret=next(iter(settings.PAYMENT_WEBHOOK_SECRET), ""),
         customer_seconds=settings.SIMULATOR_CUSTOMER_SECONDS,
     )
+
+
+def _fraud_check() -> FraudProvider:
+    temper = Temper() if settings.ORDER_PROVIDERS == "assignment" else _temper()
+    return SimulatedFraudCheck(temper, fraud_rate=settings.SIMULATOR_FRAUD_RATE)
 
 
 def _carrier(ledger: Ledger) -> CarrierProvider:

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
-from orders.services import fulfilling, paying, refunding, reviewing, shipping, signalling, undoing
+from orders.services import fulfilling, loyalty, paying, refunding, reviewing, screening, shipping, signalling, undoing
 from temporal_workers import contracts
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import (
     FailOrder,
     FindRefund,
+    FraudQuestion,
     MoneyResult,
     NoteUndoTrouble,
     ObeySignal,
@@ -15,6 +16,7 @@ from temporal_workers.contracts import (
     RecallResult,
     RecordCharge,
     RecordDispatchFailure,
+    RecordFraudCheck,
     RecordRecall,
     RecordRefund,
     RetryResult,
@@ -66,6 +68,23 @@ def obey_signal(obey: ObeySignal) -> StepResult:
     )
 
 
+@implements(contracts.begin_fraud_check)
+def begin_fraud_check(step: OrderStep) -> FraudQuestion:
+    question = screening.begin_fraud_check(order_id=step.order_id)
+    return FraudQuestion(question.status, question.key, question.amount_minor, question.currency, question.country)
+
+
+@implements(contracts.record_fraud_check)
+def record_fraud_check(record: RecordFraudCheck) -> StepResult:
+    if record.no_answer:
+        status = screening.record_no_fraud_answer(order_id=record.order_id, error=record.no_answer, at=_now())
+    else:
+        status = screening.record_fraud_check(
+            order_id=record.order_id, score=record.score, reason=record.reason, at=_now()
+        )
+    return StepResult(status)
+
+
 @implements(contracts.reserve_stock)
 def reserve_stock(step: OrderStep) -> StepResult:
     return StepResult(fulfilling.reserve_stock(order_id=step.order_id, at=_now()))
@@ -87,6 +106,11 @@ def record_charge(record: RecordCharge) -> MoneyResult:
             at=_not_before(record.at),
         )
     )
+
+
+@implements(contracts.award_points)
+def award_points(step: OrderStep) -> StepResult:
+    return StepResult(loyalty.award_points(order_id=step.order_id, at=_now()))
 
 
 @implements(contracts.complete_order)

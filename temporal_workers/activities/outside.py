@@ -8,8 +8,10 @@ from temporal_workers.contracts import (
     AskShop,
     ChargePayment,
     ChargeResult,
+    CheckFraud,
     DispatchParcel,
     DispatchResult,
+    FraudResult,
     PackageResult,
     PreparePackage,
     RefundPayment,
@@ -18,7 +20,27 @@ from temporal_workers.contracts import (
     WithdrawParcel,
     WithdrawResult,
 )
-from temporal_workers.providers.protocols import CarrierProvider, PaymentProvider, ShopProvider
+from temporal_workers.providers.protocols import (
+    CarrierProvider,
+    FraudProvider,
+    PaymentProvider,
+    ProviderUnavailable,
+    ShopProvider,
+)
+
+
+class FraudCalls:
+    def __init__(self, provider: FraudProvider) -> None:
+        self._provider = provider
+
+    @activity.defn(name=stub_name(contracts.check_fraud))
+    async def check_fraud(self, check: CheckFraud) -> FraudResult:
+        answer = await self._provider.check(
+            key=check.key, amount_minor=check.amount_minor, currency=check.currency, country=check.country
+        )
+        if not 0 <= answer.score <= 1:
+            raise ProviderUnavailable(f"The fraud check answered with a score of {answer.score}, not one from 0 to 1.")
+        return FraudResult(answer.score, answer.reason)
 
 
 class PaymentCalls:

@@ -38,6 +38,23 @@ class Booking:
     refused: str = ""  # why the carrier takes no such package; final for this address
 
 
+@dataclass(frozen=True)
+class FraudAnswer:
+    """`score` is from 0 (no sign of fraud) to 1."""
+
+    score: float
+    reason: str = ""
+
+
+class FraudProvider(Protocol):
+    async def check(self, *, key: str, amount_minor: int, currency: str, country: str) -> FraudAnswer:
+        """Say how much an order of `amount_minor` minor units, sent to `country`, looks like fraud.
+
+        Raises ProviderUnavailable.
+        """
+        ...
+
+
 class PaymentProvider(Protocol):
     async def charge(self, *, key: str, amount_minor: int, currency: str) -> ChargeAnswer:
         """Take `amount_minor` minor units of `currency` from the customer.

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from temporal_workers.contracts import (
         AskShop,
         ChargePayment,
+        CheckFraud,
         DispatchFailed,
         FailOrder,
         MoneyResult,
@@ -27,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         OrderStep,
         RecordCharge,
         RecordDispatchFailure,
+        RecordFraudCheck,
         RecordRecall,
         RecordRefund,
         RefundPayment,
@@ -40,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
     from temporal_workers.workflows.budget import Budget, OutOfBudget
     from temporal_workers.workflows.shipping import ShippingWorkflow
     from temporal_workers.workflows.steps import (
+        A_FEW_TIMES,
         DATABASE,
         ONCE,
         OUTSIDE,
@@ -54,6 +57,8 @@ with workflow.unsafe.imports_passed_through():
 # Patches. Each may go, with its old branch, once no order from before it is open or in Temporal's retention.
 OBEYS_SIGNALS = "obeys-signals"  # a signal sent by hand asks for the change; before, it changed nothing
 SHIPS_AGAIN = "ships-again"  # a shipment ended from outside is begun again; before, its order was undone
+FRAUD_CHECK = "fraud-check"  # between approval and stock; before, there was none
+LOYALTY_POINTS = "loyalty-points"  # between shipment and end; before, there were none
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,12 @@ class OrderWorkflow:
             await self._ask_the_shop()
             await self._validate()
             await self._await_decision()
+            await self._check_fraud()
             await self._with_help(self._reserve_stock)
             await self._with_help(self._charge)
             await self._with_help(self._ship)
             await self._tell_the_shop()
+            await self._award_points()
             await self._complete()
         except OutOfBudget as out:
             why = f" {words(out.__cause__)}" if isinstance(out.__cause__, FailureError) else ""
@@ -231,6 +238,24 @@ class OrderWorkflow:
         if compensation not in self._compensations:
             self._compensations.append(compensation)
 
+    async def _check_fraud(self) -> None:
+        """Ask whether the order looks like fraud. A check that is away holds nothing up for long: the row says why."""
+        if not workflow.patched(FRAUD_CHECK):
+            return
+        question = await workflow.execute_local_activity(contracts.begin_fraud_check, self._step, **DATABASE)
+        self._go_on(question.status)
+        if not question.key:
+            return
+        check = CheckFraud(question.key, question.amount_minor, question.currency, question.country)
+        try:
+            with self._budget.bounding(A_FEW_TIMES) as bounds:
+                answer = await workflow.execute_activity(contracts.check_fraud, check, **bounds)
+            record = RecordFraudCheck(self._order.order_id, answer.score, answer.reason)
+        except ActivityError as error:
+            record = RecordFraudCheck(self._order.order_id, no_answer=words(error))
+        checked = await workflow.execute_local_activity(contracts.record_fraud_check, record, **DATABASE)
+        self._go_on(checked.status)
+
     async def _reserve_stock(self) -> None:
         self._register(self._release)
         reserved = await workflow.execute_local_activity(contracts.reserve_stock, self._step, **DATABASE)
@@ -299,6 +324,11 @@ class OrderWorkflow:
             raise OutOfBudget
         self._go_on(shipped.status)
         return shipped.failed
+
+    async def _award_points(self) -> None:
+        if workflow.patched(LOYALTY_POINTS):
+            awarded = await workflow.execute_local_activity(contracts.award_points, self._step, **DATABASE)
+            self._go_on(awarded.status)
 
     async def _complete(self) -> None:
         completed = await workflow.execute_local_activity(contracts.complete_order, self._step, **DATABASE)

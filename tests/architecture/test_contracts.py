@@ -13,11 +13,11 @@ from temporal_workers import contracts, worker
 from temporal_workers.activities import orders as order_steps
 from temporal_workers.activities import shipping as shipping_steps
 from temporal_workers.activities.database import is_activity, stub_name
-from temporal_workers.activities.outside import CarrierCalls, PaymentCalls, ShopCalls
+from temporal_workers.activities.outside import CarrierCalls, FraudCalls, PaymentCalls, ShopCalls
 from temporal_workers.workflows.order import OrderWorkflow
 
 STUBS = {name: stub for name, stub in vars(contracts).items() if is_activity(stub)}
-HOMES = (order_steps, shipping_steps, PaymentCalls, CarrierCalls, ShopCalls)
+HOMES = (order_steps, shipping_steps, PaymentCalls, CarrierCalls, FraudCalls, ShopCalls)
 
 
 def test_every_stub_has_exactly_one_implementation() -> None:

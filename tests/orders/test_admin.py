@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from orders import accounts
 from orders.admin import CappedPaginator
-from orders.models import ApiClient, Event, IdempotencyKey, Order, Product
+from orders.models import ApiClient, Event, IdempotencyKey, LoyaltyEntry, Order, Product
 from orders.services import actors, fulfilling, paying, relaying, reviewing, shipping, stocking
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
@@ -67,6 +67,7 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     relaying.record_heartbeat(worker="w-1", queues="orders", started_at=NOW, temporal_seen_at=NOW, at=NOW)
     client = ApiClient.objects.create(name="shop", token_hash="0" * 64, scopes=["place"], created_at=NOW)
     IdempotencyKey.objects.create(client=client, key="key-1", body_hash="0" * 64, order=order_in_review, created_at=NOW)
+    LoyaltyEntry.objects.create(order=order_in_review, points=1_200, awarded_at=NOW)
     order_in_review.refresh_from_db()
     return order_in_review
 

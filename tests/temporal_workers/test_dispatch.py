@@ -25,6 +25,7 @@ TO_DISPATCH = [
     "receive",
     "validate",
     "clear",
+    "fraud_check",
     "reserve",
     "charge_requested",
     "charge",
@@ -32,7 +33,7 @@ TO_DISPATCH = [
     "package_ready",
     "dispatch",
 ]
-ARRIVES = ["confirm_dispatch", "complete"]
+ARRIVES = ["confirm_dispatch", "loyalty_points", "complete"]
 SOUTH_POLE = Address("AQ", line1="1 Scott Way", city="South Pole")
 
 

@@ -79,8 +79,8 @@ def test_the_whole_story_of_an_order_is_found_by_its_number(
     # The approval is this thread's: its line may stand before one that a worker's thread is about to write.
     assert changes(story).count("approve") == 1
     assert [change for change in changes(story) if change != "approve"] == [
-        *["receive", "validate", "open_review", "reserve", "charge_requested", "charge"],
-        *["prepare", "package_ready", "dispatch", "confirm_dispatch", "complete"],
+        *["receive", "validate", "open_review", "fraud_check", "reserve", "charge_requested", "charge"],
+        *["prepare", "package_ready", "dispatch", "confirm_dispatch", "loyalty_points", "complete"],
     ]
     assert f"{order.number} approve: in_review -> approved, by alice" in [line["message"] for line in story]
     assert [line["message"] for line in story if "Told" in line["message"]] == [
@@ -105,10 +105,10 @@ def test_each_failed_attempt_and_each_further_one_is_told_once(
     story = log.of(order)
     failed = "failed: ProviderUnavailable: The simulated provider is out of order."
     assert attempts(story) == [
-        ("charge_payment", 1, f"attempt 1 {failed}"),
-        ("charge_payment", 2, "attempt 2 begins"),
-        ("charge_payment", 2, f"attempt 2 {failed}"),
-        ("charge_payment", 3, "attempt 3 begins"),
+        ("check_fraud", 1, f"attempt 1 {failed}"),
+        ("check_fraud", 2, "attempt 2 begins"),
+        ("check_fraud", 2, f"attempt 2 {failed}"),
+        ("check_fraud", 3, "attempt 3 begins"),
     ]
     retry = next(line for line in story if line.get("attempt") == 2)
     assert (retry["level"], retry["order"], retry["workflow"]) == ("WARNING", order.number, f"order-{order.pk}")
@@ -136,8 +136,8 @@ def test_an_attempt_that_takes_too_long_is_told(
     engine.stop()
 
     assert sorted(attempts(log.of(order))) == [
-        ("charge_payment", 1, "attempt 1 took too long"),
-        ("charge_payment", 2, "attempt 2 begins"),
+        ("check_fraud", 1, "attempt 1 took too long"),
+        ("check_fraud", 2, "attempt 2 begins"),
     ]
 
 

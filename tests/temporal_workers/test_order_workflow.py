@@ -18,6 +18,7 @@ from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, 
 pytestmark = pytest.mark.usefixtures("engine")
 
 TO_REVIEW = ["place", "receive", "validate", "open_review"]
+TO_STOCK = ["place", "receive", "validate", "clear", "fraud_check"]
 TO_THE_END = [
     "reserve",
     "charge_requested",
@@ -26,6 +27,7 @@ TO_THE_END = [
     "package_ready",
     "dispatch",
     "confirm_dispatch",
+    "loyalty_points",
     "complete",
 ]
 
@@ -46,7 +48,7 @@ def test_an_approved_order_is_charged_and_shipped(place: PlaceOrder, as_alice: A
     reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
     wait_for_status(order, "completed")
 
-    assert events_of(order) == [*TO_REVIEW, "approve", *TO_THE_END]
+    assert events_of(order) == [*TO_REVIEW, "approve", "fraud_check", *TO_THE_END]
     assert bank_entries(order) == [("charge", 120_000, "")]
     assert order.shipment.status == "dispatched"
     assert order.shipment.tracking_number.startswith("MP")
@@ -61,7 +63,7 @@ def test_a_small_order_passes_without_a_person(place: PlaceOrder) -> None:
 
     wait_for_status(order, "completed")
 
-    assert events_of(order) == ["place", "receive", "validate", "clear", *TO_THE_END]
+    assert events_of(order) == [*TO_STOCK, *TO_THE_END]
     assert not order.reviews.exists()
 
 
@@ -165,7 +167,7 @@ class TestShortStock:
         attending.retry(order_id=short.pk, actor=as_alice, at=datetime.now(UTC), note="Delivery came in")
         wait_for_status(short, "completed")
 
-        assert events_of(short) == ["place", "receive", "validate", "clear", "halt", "retry", *TO_THE_END]
+        assert events_of(short) == [*TO_STOCK, "halt", "retry", *TO_THE_END]
         assert Product.objects.get(sku="RARE").stock == 4
 
     def test_it_comes_back_where_somebody_retries_too_early(self, short: Order, as_alice: Actor) -> None:
@@ -199,6 +201,7 @@ class TestShortStockThatNobodyMends:
         )
         assert [type_ for type_ in events_of(order)[3:] if type_ != "remind"] == [
             "clear",
+            "fraud_check",
             "halt",
             "fail",
             "finish_undo",

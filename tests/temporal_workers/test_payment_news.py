@@ -78,7 +78,7 @@ class TestWithAnEngine:
         customer(asked, "confirm")
         wait_for_status(asked, "completed")
 
-        assert events_of(asked)[-7:] == ["ask_customer", *CHARGED_AND_SHIPPED]
+        assert events_of(asked)[-8:] == ["ask_customer", *CHARGED_AND_SHIPPED]
         assert asked.events.get(type="charge").actor == "the bank"
         assert kept_at_the_bank(asked) == 20_000
 
@@ -133,7 +133,7 @@ class TestDeadline:
 
         review = order.reviews.get()
         assert (review.decision, review.decided_by) == ("settled", None)
-        assert events_of(order)[-8:] == ["ask_customer", "halt", *CHARGED_AND_SHIPPED]
+        assert events_of(order)[-9:] == ["ask_customer", "halt", *CHARGED_AND_SHIPPED]
         assert kept_at_the_bank(order) == 20_000
 
     def test_a_refusal_after_the_deadline_fails_the_order(self, place: PlaceOrder) -> None:
@@ -183,7 +183,7 @@ class TestOrdinaryCharges:
         wait_for_status(order, "completed")
 
         assert order.events.get(type="charge").actor == "the bank"
-        assert events_of(order)[-7:] == ["charge_requested", *CHARGED_AND_SHIPPED]
+        assert events_of(order)[-8:] == ["charge_requested", *CHARGED_AND_SHIPPED]
 
     def test_what_the_desk_does_not_take_is_told_again(
         self, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch, engine: Engine

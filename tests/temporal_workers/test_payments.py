@@ -26,7 +26,15 @@ from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status
 
 SMALL = [NewLine("LAMP", 1, 20_000)]
-CHARGED_AND_SHIPPED = ["charge", "prepare", "package_ready", "dispatch", "confirm_dispatch", "complete"]
+CHARGED_AND_SHIPPED = [
+    "charge",
+    "prepare",
+    "package_ready",
+    "dispatch",
+    "confirm_dispatch",
+    "loyalty_points",
+    "complete",
+]
 
 
 async def _entries() -> list[BankEntry]:
@@ -178,7 +186,7 @@ class TestShortDeadline:
         attending.retry(order_id=unconfirmed.pk, actor=as_alice, at=datetime.now(UTC))
         wait_for_status(unconfirmed, "completed")
 
-        assert events_of(unconfirmed)[-7:] == ["retry", *CHARGED_AND_SHIPPED]
+        assert events_of(unconfirmed)[-8:] == ["retry", *CHARGED_AND_SHIPPED]
         assert kept_at_the_bank(unconfirmed) == 20_000
 
     def test_an_unconfirmed_order_can_be_cancelled(self, unconfirmed: Order, as_alice: Actor) -> None:
