@@ -16,7 +16,8 @@ from temporalio import workflow
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from temporal_workers import workflows
+from temporal_workers import contracts, workflows
+from temporal_workers.activities.database import is_activity
 from tests.replay.changed_workflow import ChangedOrderWorkflow
 from tests.replay.recordings import RECORDINGS, Recording
 
@@ -96,6 +97,25 @@ def test_every_workflow_has_a_recording(name: str) -> None:
     assert name in recorded, f"No history in tests/replay/histories is one of `{name}`. {HOW_TO_RECORD}"
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_every_step_of_a_workflow_is_reached_by_a_recording(module: ModuleType) -> None:
+    of_these = defined_in(module) or set(WORKFLOWS)
+    recorded = {step for recording in RECORDINGS if recording.workflow in of_these for step in recording.steps}
+
+    missing = steps_named_in(inspect.getsource(module)) - recorded
+
+    assert not missing, f"No recorded history comes to {', '.join(sorted(missing))}. {HOW_TO_RECORD}"
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_signal_of_a_workflow_is_in_a_recording(name: str) -> None:
+    recorded = {signal for recording in RECORDINGS if recording.workflow == name for signal in recording.signals}
+
+    missing = set(getattr(WORKFLOWS[name], DEFINITION).signals) - recorded
+
+    assert not missing, f"No recorded history of `{name}` has {', '.join(sorted(missing))}. {HOW_TO_RECORD}"
+
+
 async def test_every_patch_has_recordings_from_before_and_from_after(monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, set[bool]] = defaultdict(set)
     patched = workflow.patched
@@ -115,6 +135,20 @@ async def test_every_patch_has_recordings_from_before_and_from_after(monkeypatch
         assert True in answers, f"No recorded history has the patch {id_!r}. {HOW_TO_RECORD}"
 
 
+def defined_in(module: ModuleType) -> set[str]:
+    return {name for name, type_ in WORKFLOWS.items() if inspect.getmodule(type_) is module}
+
+
+def steps_named_in(source: str) -> set[str]:
+    """The contract's activities and the workflows that the source names; by any way, so that no helper hides one."""
+    stubs = {name for name, member in vars(contracts).items() if is_activity(member)}
+    children = {f"{type_.__name__}.run": name for name, type_ in WORKFLOWS.items()}
+    named = [ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute | ast.Name)]
+    return {name.removeprefix("contracts.") for name in named} & stubs | {
+        children[name] for name in named if name in children
+    }
+
+
 def patches_asked_for(module: ModuleType) -> set[str]:
     """The ids that the module asks for. Each is a constant of it, with a note when it may go."""
     return {
@@ -122,6 +156,14 @@ def patches_asked_for(module: ModuleType) -> set[str]:
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "workflow.patched"
     }
+
+
+def test_a_step_is_found_however_it_is_called() -> None:
+    assert steps_named_in("await self._do(contracts.reserve_stock, x); y(ShippingWorkflow.run)") == {
+        "reserve_stock",
+        "shipping",
+    }
+    assert steps_named_in("contracts.OrderStep(1)") == set()
 
 
 def test_every_recording_says_what_it_shows() -> None:
