@@ -206,6 +206,7 @@ def takes_back_money(status: Status) -> bool:
 ENGINE_STEPS: dict[str, str] = {
     "announce_order": "Telling the shop of the order",
     "check_order": "Asking the shop about the order",
+    "check_fraud": "Checking for fraud",
     "charge_payment": "Charging the card",
     "refund_payment": "Giving the money back",
     "prepare_package": "Having the package made ready",
