@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from orders.models import Event, Order
+from orders.models import Event, Order, Payment
 from orders.services import fulfilling, paying, relaying, reviewing, shipping, undoing
 from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
@@ -56,6 +56,62 @@ def test_it_shows_the_whole_order(at_alices: Client, shipped: Order) -> None:
         assert said in page
     assert "/approve/" not in page
     assert "/cancel/" not in page
+
+
+@pytest.fixture
+def asked(order_in_review: Order, as_bob: Actor) -> Order:
+    """An order whose customer is asked to confirm the payment."""
+    key = order_in_review.pk
+    reviewing.approve(order_id=key, actor=as_bob, at=NOW)
+    fulfilling.reserve_stock(order_id=key, at=NOW)
+    paying.begin_charge(order_id=key, at=NOW)
+    paying.record_charge(order_id=key, reference="ch_123", declined="", needs_customer=True, at=NOW)
+    order_in_review.refresh_from_db()
+    return order_in_review
+
+
+def test_it_tells_of_a_payment_that_waits_for_the_customer(at_alices: Client, asked: Order) -> None:
+    page = at_alices.get(asked.get_absolute_url()).content.decode()
+
+    for said in (
+        "€1,200.00, waits for the customer to confirm",
+        "Confirm by",
+        "The bank asks the customer to confirm the payment",
+        "Waiting for the customer to confirm the payment with their bank.",
+    ):
+        assert said in page
+    assert "requires_action" not in page
+    assert "ask_customer" not in page
+
+
+def test_it_tells_of_what_the_bank_said_and_was_not_believed(at_alices: Client, asked: Order) -> None:
+    news = paying.BankNews("evt_1", Payment.State.SUCCEEDED, paying.charge_key(asked.pk), "ch_123", 1, "EUR")
+    paying.hear_bank(news=news, at=NOW)
+
+    page = at_alices.get(asked.get_absolute_url()).content.decode()
+
+    assert "Message from the bank not believed" in page
+    assert "it is about €0.01, and the charge is €1,200.00" in page
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_it_tells_of_a_charge_that_was_never_made(
+    at_alices: Client, order_in_review: Order, as_bob: Actor, begun: bool
+) -> None:
+    key = order_in_review.pk
+    reviewing.approve(order_id=key, actor=as_bob, at=NOW)
+    fulfilling.reserve_stock(order_id=key, at=NOW)
+    assert "not charged yet" in at_alices.get(order_in_review.get_absolute_url()).content.decode()
+    if begun:
+        paying.begin_charge(order_id=key, at=NOW)
+    undoing.cancel(order_id=key, actor=as_bob, at=NOW, reason="")
+    if undoing.begin_refund(order_id=key, at=NOW).key:
+        undoing.record_refund(order_id=key, reference="", at=NOW)
+
+    page = at_alices.get(order_in_review.get_absolute_url()).content.decode()
+
+    assert "€1,200.00, not charged" in page
+    assert ("The charge was voided" if begun else "The charge was cancelled before the bank was asked") in page
 
 
 def test_it_can_be_decided_on_there(at_alices: Client, order_in_review: Order) -> None:
