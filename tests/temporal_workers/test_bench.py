@@ -29,6 +29,7 @@ PLAN = Plan(orders=4, rate=2.0, decide_after=timedelta(seconds=1))
 @pytest.fixture
 def providers(queues: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ORDER_PROVIDERS = "assignment"
+    settings.ASSIGNMENT_SECONDS = 10.0  # a busy machine takes no call for hung
     settings.REVIEW_EVERY_ORDER = True
     monkeypatch.setattr(assignment, "flaky_call", lambda: asyncio.sleep(0))
     monkeypatch.setattr(benching, "WITHIN", 1_000.0)  # what is tested here is not this machine
