@@ -55,7 +55,7 @@ class Tone(StrEnum):
     """What kind of news a status is; each has a colour and a shape."""
 
     WAITING = "waiting"  # for a person's decision
-    HELP = "help"  # for a person to put something right
+    HELPLESS = "helpless"  # for a person to put something right
     WORKING = "working"
     GOOD = "good"
     BAD = "bad"
@@ -67,7 +67,7 @@ def tone(status: Status) -> Tone:
         case Status.IN_REVIEW:
             return Tone.WAITING
         case _ if status in NEEDS_ATTENTION:
-            return Tone.HELP
+            return Tone.HELPLESS
         case Status.COMPLETED:
             return Tone.GOOD
         case Status.CANCELLED | Status.EXPIRED:

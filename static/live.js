@@ -127,14 +127,16 @@
 
   function hold(old, part, news) {
     held.set(old, part);
-    const forms = old.querySelectorAll("form");
-    if (!news || !forms.length) return;
+    const forms = old.querySelectorAll("form:has(button)");
     for (const form of forms) {
-      const staysPossible = part.querySelector(`form[action="${form.getAttribute("action")}"]`);
-      if (staysPossible || !form.querySelector("button")) continue;
-      form.dataset.stopped = "";
-      form.querySelector("button").setAttribute("aria-disabled", "true");
+      const isPossible = !news || part.querySelector(`form[action="${form.getAttribute("action")}"]`);
+      form.toggleAttribute("data-stopped", !isPossible);
+      for (const button of form.querySelectorAll("button")) {
+        isPossible ? button.removeAttribute("aria-disabled") : button.setAttribute("aria-disabled", "true");
+      }
     }
+    if (!news) old.querySelector(".news")?.remove(); // it came back to where this is possible
+    if (!news || !forms.length) return;
     if (old.querySelector(".news, [data-keep]")) return;
     const said = document.createElement("p");
     said.className = "news";
@@ -398,6 +400,8 @@
     first?.focus({ preventScroll: true });
     event.target.querySelector(".panel")?.scrollIntoView({ block: "nearest" });
   }, true);
+  const wanted = document.getElementById(location.hash.slice(1)); // the queue leads to one of them
+  if (wanted?.matches("details.ask")) wanted.open = true;
   document.addEventListener("keydown", (event) => {
     const panel = event.key === "Escape" && event.target.closest("details.ask[open]");
     if (!panel) return;

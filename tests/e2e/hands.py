@@ -19,7 +19,7 @@ from django.contrib.auth.models import Group, User  # noqa: E402
 
 from orders import accounts  # noqa: E402
 from orders.models import ActorKind, Order, Product  # noqa: E402
-from orders.services import placing, relaying, reviewing, stocking, undoing  # noqa: E402
+from orders.services import attending, placing, relaying, reviewing, stocking, undoing  # noqa: E402
 from orders.services.actors import Actor  # noqa: E402
 from orders.services.placing import Address, NewLine, NewOrder  # noqa: E402
 
@@ -71,6 +71,10 @@ def cancel(order: str, by: str) -> None:
     undoing.cancel(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason="")
 
 
+def retry(order: str, by: str) -> None:
+    attending.retry(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC))
+
+
 def expire(order: str) -> None:
     reviewing.settle_review(order_id=_order(order).pk, at=datetime.now(UTC) + timedelta(days=2))
 
@@ -115,7 +119,7 @@ def _operator(name: str) -> Actor:
     return Actor.operator(User.objects.get(username=name))
 
 
-KNOWN = (people, place, approve, reject, cancel, expire, fail, heartbeat, status, with_status, decisions)
+KNOWN = (people, place, approve, reject, retry, cancel, expire, fail, heartbeat, status, with_status, decisions)
 
 
 def main() -> None:

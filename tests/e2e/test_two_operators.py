@@ -77,6 +77,51 @@ def test_the_page_of_the_one_who_approved_stays_true_to_the_end(stack: Stack, al
     expect(alice.locator(".order > .head")).not_to_contain_text("Approved")
 
 
+def test_one_corrects_an_order_that_came_in_live_and_the_other_sees_it_arrive(
+    stack: Stack, alice: Page, bob: Page
+) -> None:
+    order = stack.hands("place", name="Roald Amundsen", country="AQ")
+    expect(alice.locator("#new")).to_be_visible()
+    stack.hands("approve", order=order["number"], by="dana")
+    for page in (alice, bob):
+        expect(page.locator("#waiting .helpless")).to_be_visible(timeout=20_000)
+        page.locator("#new").click()
+        expect(row(page, order)).to_contain_text("Undeliverable")
+        expect(row(page, order).get_by_role("button", name=f"Approve {order['number']}")).to_have_count(0)
+
+    row(alice, order).get_by_role("link", name="Correct the address").click()
+    form = alice.locator(f"#address-{order['id']} form")
+    form.get_by_label("Country").select_option("NO")
+    form.get_by_role("button", name="Correct and retry").click()
+
+    expect(row(bob, order)).to_contain_text("Retried by alice")
+    expect(row(bob, order).locator(".c-due")).to_have_text("Completed", timeout=20_000)
+    expect(row(bob, order)).to_contain_text("Norway")
+    expect(bob.locator("#waiting .helpless")).to_have_count(0)
+    expect(alice.get_by_role("heading", name=order["number"])).to_contain_text("Completed")
+    expect(alice.locator(".news")).to_have_count(0)
+
+
+def test_a_half_filled_correction_survives_a_colleagues_retry(stack: Stack, alice: Page) -> None:
+    order = stack.hands("place", name="Robert Scott", country="AQ")
+    alice.goto(f"/orders/{order['id']}/")
+    expect(alice.get_by_role("heading", name=order["number"])).to_contain_text("In review")
+    stack.hands("approve", order=order["number"], by="dana")
+    alice.get_by_text("Correct address…").click()
+    town = alice.get_by_label("Town")
+    town.fill("Tromsø")
+
+    stack.hands("retry", order=order["number"], by="bob")
+
+    # The carrier refuses it again: what was typed for it still fits.
+    expect(alice.locator(".why .reasons")).to_contain_text("does not deliver there")
+    expect(alice.locator(".timeline")).to_contain_text("Sent on its way again by bob")
+    expect(town).to_have_value("Tromsø")
+    alice.get_by_label("Country").select_option("NO")
+    alice.get_by_role("button", name="Correct and retry").click()
+    expect(alice.get_by_role("heading", name=order["number"])).to_contain_text("Completed", timeout=20_000)
+
+
 def test_a_focused_button_that_would_vanish_stays_and_tells_why(stack: Stack, alice: Page) -> None:
     order = stack.hands("place", name="Finger Above", reviewed=True)
     alice.reload()

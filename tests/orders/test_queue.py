@@ -60,7 +60,7 @@ def test_what_needs_help_is_told_from_what_needs_a_decision(
     assert "/approve/" in row[order_in_review.pk]
     assert "/retry/" not in row[order_in_review.pk]
     for helpless, said in ((short_order, "Stock short"), (undeliverable_order, "Undeliverable")):
-        assert f'<span class="status help">{said}</span>' in row[helpless.pk]
+        assert f'<span class="status helpless">{said}</span>' in row[helpless.pk]
         assert "/retry/" in row[helpless.pk]
         assert "/cancel/" in row[helpless.pk]
         assert "/approve/" not in row[helpless.pk]
@@ -77,7 +77,7 @@ def test_it_counts_what_waits_and_what_of_it_needs_help(
 
     assert "2 wait, " in page
     assert "1 of them needs help" in page
-    assert '<span class="count help" title="1 of them needs help">1' in page
+    assert '<span class="count helpless" title="1 of them needs help">1' in page
 
 
 def test_the_most_urgent_comes_first(at_alices: Client, review: PlaceOrder) -> None:
