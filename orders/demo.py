@@ -49,6 +49,9 @@ GOODS = {
 RECALLED = "TOR-GAS"
 RECALLED_GOODS = ("Gas burner for siphons", 7_900)
 RECALL = "recalled by its maker, the valve leaks"
+SCARCE = "GRI-NUM"
+SCARCE_GOODS = ("Hand grinder, numbered edition", 9_900)
+SCARCE_STOCK = 1
 
 PRICE_LEVEL = {"EUR": 1.0, "GBP": 0.86, "USD": 1.12, "CHF": 0.96}
 
@@ -171,6 +174,17 @@ COUNTRIES = (
 )
 
 
+# Where the simulated carrier does not go.
+STATION = Country(
+    "AQ",
+    "EUR",
+    ("Ingrid", "Kjell", "Marit", "Tor"),
+    ("Aasen", "Hauge", "Lunde", "Nygård"),
+    ("Winter Station, hut {n}",),
+    (("", "South Pole", ""),),
+)
+
+
 SPELLED_OUT = {ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("'"): "", ord(" "): "."}
 
 
@@ -182,10 +196,13 @@ class Kind(Enum):
     LARGE = (1_010, 6_000)
     DUBIOUS = (520, 980)
     FORBIDDEN = (60, 400)
+    SHORT = (160, 245)
+    STRANDED = (9, 240)
 
 
-# Two in three need a decision; the policy lets the small ones pass and stops the forbidden one.
-RHYTHM = (
+# Two in three need a decision; the policy lets the small ones pass and stops the forbidden one. In every other round
+# two of the small ones come to need help: one of something of which there is too little, one to a place out of reach.
+ROUND = (
     Kind.LARGE,
     Kind.FIRST,
     Kind.SMALL,
@@ -201,6 +218,8 @@ RHYTHM = (
     Kind.SMALL,
     Kind.LARGE,
 )
+HELPLESS = {8: Kind.STRANDED, 12: Kind.SHORT}
+RHYTHM = (*(HELPLESS.get(place, kind) for place, kind in enumerate(ROUND)), *ROUND)
 
 # None is the desk's own deadline. Two in the rhythm are close, so that a countdown is seen to run out.
 DEADLINES = tuple(
@@ -210,10 +229,11 @@ DEADLINES = tuple(
 
 
 def products() -> list[Product]:
-    """The shop's goods, one of which may not be sold."""
+    """The shop's goods, one of which may not be sold, and one of which there is too little."""
     return [
         *(Product(sku=sku, name=name, stock=STOCK_EACH) for sku, (name, _) in GOODS.items()),
         Product(sku=RECALLED, name=RECALLED_GOODS[0], stock=STOCK_EACH, forbidden_reason=RECALL),
+        Product(sku=SCARCE, name=SCARCE_GOODS[0], stock=SCARCE_STOCK),
     ]
 
 
@@ -221,7 +241,7 @@ def new_order(n: int, *, seed: int, placed_at: datetime) -> NewOrder:
     """Make up order number `n` of the stream that belongs to `seed`."""
     rng = Random(f"{seed}:{n}")  # noqa: S311 - a made-up order, not a secret
     kind = RHYTHM[n % len(RHYTHM)]
-    country = COUNTRIES[7 * n % len(COUNTRIES)]
+    country = STATION if kind is Kind.STRANDED else COUNTRIES[7 * n % len(COUNTRIES)]
     name = f"{rng.choice(country.given)} {rng.choice(country.family)}"
     return NewOrder(
         source=SOURCE,
@@ -265,6 +285,8 @@ def _basket(kind: Kind, currency: str, rng: Random) -> list[NewLine]:
         room = int(math.exp(rng.uniform(math.log(least), math.log(most))))
         if kind is Kind.FORBIDDEN:
             lines.append(NewLine(RECALLED, 1, _price(RECALLED_GOODS[1], currency)))
+        if kind is Kind.SHORT:
+            lines.append(NewLine(SCARCE, SCARCE_STOCK + 1, _price(SCARCE_GOODS[1], currency)))
         for sku in rng.sample(list(GOODS), k=len(GOODS)):
             price = _price(GOODS[sku][1], currency)
             left = room - sum(line.quantity * line.unit_price_minor for line in lines)

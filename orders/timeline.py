@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from orders import money
+from orders import money, wording
 from orders.models import ActorKind, Event
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import to_the_second
@@ -166,8 +166,10 @@ def _source(payload: dict[str, Any]) -> str:
 
 
 def _failed_try(payload: dict[str, Any]) -> str:
-    what = (payload.get(name, "") for name in ("entry", "reason", "error"))
-    return _joined(*what, _labelled("attempt", payload.get("attempt")), _at("next try", payload.get("retry_at")))
+    entry, attempt = payload.get("entry"), payload.get("attempt")
+    which = f"{wording.ordinal(attempt)} try" if isinstance(attempt, int) else ""
+    why = (payload.get(name, "") for name in ("reason", "error"))
+    return _joined(wording.undoing(entry) if entry else "", *why, which, _at("next", payload.get("retry_at")))
 
 
 def _subject(payload: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ from django.core.management import CommandError, call_command
 from orders import demo, money
 from orders.management.commands.demo_orders import Stream
 from orders.models import Order, Product
-from orders.services import placing, reviewing
+from orders.services import fulfilling, placing, reviewing
+from temporal_workers.providers.simulated import SimulatedCarrier
 from tests.orders.processes import database_away, started, wait_until
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
@@ -41,7 +42,7 @@ def test_the_same_seed_makes_up_the_same_orders() -> None:
 def test_the_shop_has_goods_for_everybody_and_one_that_may_not_be_sold() -> None:
     products = demo.products()
 
-    assert len({product.sku for product in products}) == len(products) == 26
+    assert len({product.sku for product in products}) == len(products) == 27
     assert [product.name for product in products if product.forbidden_reason] == ["Gas burner for siphons"]
 
 
@@ -53,7 +54,7 @@ def test_totals_run_from_eight_to_six_thousand_in_four_currencies() -> None:
     assert 8 <= min(amounts) < 20
     assert 4_000 < max(amounts) <= 6_000
     assert {order.currency for order in orders} == {"EUR", "GBP", "USD", "CHF"}
-    assert {order.address.country for order in orders} == {country.code for country in demo.COUNTRIES}
+    assert {order.address.country for order in orders} == {country.code for country in demo.COUNTRIES} | {"AQ"}
     assert sum(len(order.lines) > 1 for order in orders) > MANY * 0.8
 
 
@@ -88,6 +89,20 @@ def test_most_of_it_needs_a_decision_some_pass_and_one_is_stopped() -> None:
         reviewing.validate_order(order_id=order.pk, at=NOW)
 
     assert Counter(order.status for order in _placed()) == {"in_review": 10, "approved": 3, "blocked": 1}
+
+
+@pytest.mark.django_db
+def test_two_of_the_first_lot_come_to_need_help() -> None:
+    Stream(1).open(14)
+    for order in _placed():
+        for step in (reviewing.receive_order, reviewing.validate_order, fulfilling.reserve_stock):
+            step(order_id=order.pk, at=NOW)
+
+    [short] = Order.objects.filter(status="stock_short")
+    [stranded] = Order.objects.filter(address_country="AQ")
+    assert short.outcome == "Not enough in stock: GRI-NUM (wanted 2, there are 1)"
+    assert stranded.status == "reserved"
+    assert stranded.address_country in SimulatedCarrier.UNSERVED
 
 
 @pytest.mark.django_db

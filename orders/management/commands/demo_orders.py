@@ -15,9 +15,9 @@ from django.utils import timezone
 from orders import demo, money
 from orders.models import ActorKind, Order
 from orders.services import actors, placing, stocking
-from orders.states import Status
+from orders.states import WAITS_FOR_PEOPLE, Status
 
-UNDECIDED = (Status.PLACED, Status.RECEIVED, Status.VALIDATED, Status.IN_REVIEW)
+UNDECIDED = (Status.PLACED, Status.RECEIVED, Status.VALIDATED, *WAITS_FOR_PEOPLE)
 BETWEEN_FIRST = timedelta(minutes=23)
 RETRY_SECONDS = 2.0
 
