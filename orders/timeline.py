@@ -74,6 +74,7 @@ _TITLES: dict[str, str] = {
     "undo_failed": "Could not be undone yet",
     "signal_refused": "A signal sent by hand was refused",
     Action.FINISH_UNDO: "Everything undone",
+    "start_again": "Its run was started again",
     "mail_sent": "Customer told by mail",
     "mail_refused": "Mail to the customer refused",
 }

@@ -17,10 +17,11 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import live, selectors, timeline, wording
+from orders import live, selectors, stuck, timeline, wording
 from orders.context import desk_state
 from orders.forms import AddressForm, ExtendForm, OrdersFilterForm
 from orders.models import Order, Review
@@ -76,7 +77,13 @@ def queue(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "orders/queue.html",
-        {"here": "queue", "page": page, "is_first": after is None, "may_decide": may_decide(request.user)},
+        {
+            "here": "queue",
+            "page": page,
+            "is_first": after is None,
+            "may_decide": may_decide(request.user),
+            "stuck": stuck.from_rows(at=timezone.now(), most=6) if leads(request.user) else [],
+        },
     )
 
 
@@ -176,6 +183,10 @@ class RefundAsk:
     left_minor: int
     most_minor: int
     suggested: str
+
+
+def leads(user: Person) -> bool:
+    return _has_perm(user, DECIDE_ESCALATED)
 
 
 def may_decide(user: Person) -> bool:

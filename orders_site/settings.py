@@ -173,6 +173,8 @@ PAYMENT_CONFIRM_WITHIN = env_duration("PAYMENT_CONFIRM_WITHIN", "1h")
 PAYMENT_WEBHOOK_SECRET = env_list("PAYMENT_WEBHOOK_SECRET")  # the new one first, while it is being changed
 REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False) or ORDER_PROVIDERS == "assignment"
 ORDER_BUDGET = env_duration("ORDER_BUDGET", "24h")
+STUCK_AFTER = env_duration("STUCK_AFTER", "10m")
+STUCK_TRIES = env_int("STUCK_TRIES", 20, least=1)
 
 # The fraud check: over the limit an order fails; where it gives no answer, the approval stands or the order fails.
 FRAUD_LIMIT = env_float("FRAUD_LIMIT", 0.9)

@@ -108,18 +108,26 @@ class Describer:
 
     async def _run_of(self, order_id: uuid.UUID) -> Run:
         client = self._client = self._client or await connect(lazy=True)
-        order = await _description(client, order_workflow_id(order_id))
-        if order is None:
-            return Run(RunState.UNKNOWN)
-        run = run_of(order)
-        shipment_id = shipping_workflow_id(order_id)
-        if run.attempt or shipment_id not in {child.workflow_id for child in order.raw_description.pending_children}:
-            return run
-        shipment = await _description(client, shipment_id)
-        if shipment is None:
-            return run
-        shipping = run_of(shipment)
-        return replace(shipping, state=run.state, is_broken=run.is_broken or shipping.is_broken)
+        return await ask(client, order_id)
+
+
+async def ask(client: Client, order_id: uuid.UUID) -> Run:
+    """How the order's run is doing, and its shipment's while that is what it waits for.
+
+    Raises RPCError, and RuntimeError where Temporal cannot be reached.
+    """
+    order = await _description(client, order_workflow_id(order_id))
+    if order is None:
+        return Run(RunState.UNKNOWN)
+    run = run_of(order)
+    shipment_id = shipping_workflow_id(order_id)
+    if run.attempt or shipment_id not in {child.workflow_id for child in order.raw_description.pending_children}:
+        return run
+    shipment = await _description(client, shipment_id)
+    if shipment is None:
+        return run
+    shipping = run_of(shipment)
+    return replace(shipping, state=run.state, is_broken=run.is_broken or shipping.is_broken)
 
 
 async def _description(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:

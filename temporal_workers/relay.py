@@ -33,6 +33,8 @@ from temporal_workers.listening import PAUSE_AFTER_TROUBLE, Listener
 
 logger = logging.getLogger(__name__)
 
+START_AGAIN = "start_again"  # the message of `attending.start_again`
+
 
 class TemporalAway(Exception):
     """Temporal cannot be reached: nothing was delivered, all of it stays in the outbox."""
@@ -88,7 +90,7 @@ class Relay(Listener):
                 await self._client.start_workflow(
                     **workflow,
                     task_queue=settings.TEMPORAL_ORDERS_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_reuse_policy=_reuse(message),
                     task_timeout=TASK_TIMEOUT,
                     rpc_timeout=CALL_TIMEOUT,
                 )
@@ -125,9 +127,16 @@ def _workflow(message: Outbox) -> dict[str, Any]:
         ),
         "id": order_workflow_id(message.order_id),
     }
-    if message.message == "start":
+    if message.message in ("start", START_AGAIN):
         return start
     return start | {"start_signal": message.message, "start_signal_args": [_news(message)]}
+
+
+def _reuse(message: Outbox) -> WorkflowIDReusePolicy:
+    """An order is started once; again only where somebody has said so. The new run finds its place from the row."""
+    if message.message == START_AGAIN:
+        return WorkflowIDReusePolicy.ALLOW_DUPLICATE
+    return WorkflowIDReusePolicy.REJECT_DUPLICATE
 
 
 def _news(message: Outbox) -> News:

@@ -12,8 +12,8 @@ from orders.services.addressing import change_address
 from orders.services.placing import Address
 from orders.services.reviewing import AlreadyDecided, close_review, open_review, reminder
 from orders.services.texts import wrong_with_note
-from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
-from orders.states import Action, may
+from orders.services.transitions import ActionRefused, lock, note_event, tell_engine, transition, words
+from orders.states import TERMINAL, Action, may
 
 
 def halt(
@@ -70,6 +70,20 @@ def correct_and_retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, addres
         if not change_address(order_id=order_id, actor=actor, at=at, address=address, seen=seen):
             raise ActionRefused("That is the address it has already. Correct it, or retry without correcting it.")
         return retry(order_id=order_id, actor=actor, at=at)
+
+
+def start_again(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
+    """Have the engine take up an order whose run was lost, or ended from outside; a run that is there is left alone.
+
+    It changes nothing of the order: the run finds its place from the row. Raises ActionRefused where it has ended.
+    """
+    with transaction.atomic():
+        order = lock(order_id)
+        if order.status_now in TERMINAL:
+            raise ActionRefused(f"{order.number} is {words(order.status_now)}: there is nothing to carry on.")
+        note_event(order, "start_again", actor=actor, at=at)
+        tell_engine(order, "start_again", at=at)
+    return order
 
 
 def _why_not_waiting(order: Order) -> ActionRefused:
