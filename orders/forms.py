@@ -15,15 +15,18 @@ from orders.states import NEEDS_ATTENTION, Status
 from orders.wording import STATUS_WORDS
 
 
+MOST_SAID = 2_000
+
+
 def _sound(what: str, text: str) -> None:
-    if wrong := wrong_with_note(text):
+    if wrong := wrong_with_note(text[:MOST_SAID]):  # that there is too much of it is said already
         raise forms.ValidationError(f"The {what} {wrong}.")
 
 
 def _reason(required: str = "", *, what: str = "reason") -> forms.CharField:
     """Why; without words for its absence it may be left open."""
     return forms.CharField(
-        max_length=2_000,
+        max_length=MOST_SAID,
         required=bool(required),
         validators=[partial(_sound, what)],
         error_messages={"required": required, "max_length": f"Keep the {what} under 2,000 characters."},

@@ -117,6 +117,7 @@ def take_all(stack: Stack, browser: Browser, folder: Path) -> None:
     alice, vera, stranger = (Eyes(visitors, name, folder) for name in ("alice", "vera", ""))
     take_sign_in(stranger)
     take_queue(stack, alice, vera)
+    take_help(stack, alice, vera)
     take_orders(stack, alice)
     take_what_goes_wrong(stack, alice, vera)
     take_away(stack, alice)
@@ -146,6 +147,29 @@ def take_queue(stack: Stack, alice: Eyes, vera: Eyes) -> None:
     alice.shoot("queue-decided-while-typing")
     vera.go("/")
     vera.shoot("queue-viewer")
+
+
+def take_help(stack: Stack, alice: Eyes, vera: Eyes) -> None:
+    """Orders that need help: in the queue, each kind on its page, and the forms with their errors."""
+    stranded, short = (stack.hands("with_status", status=status)[0] for status in ("undeliverable", "stock_short"))
+    alice.go("/")
+    alice.each(lambda page: page.locator(f"#queue-{stranded['id']}").get_by_text("Cancel…").click())
+    alice.shoot("queue-cancel")
+    alice.go("/orders/?status=attention")
+    alice.shoot("orders-that-need-help")
+    alice.go(f"/orders/{short['id']}/")
+    alice.shoot("order-short", whole=True)
+    alice.each(lambda page: page.get_by_text("Retry…").click())
+    alice.shoot("order-retry")
+    vera.go(f"/orders/{stranded['id']}/")
+    vera.shoot("order-undeliverable-viewer")
+    alice.go(f"/orders/{stranded['id']}/")
+    alice.shoot("order-undeliverable", whole=True)
+    alice.each(lambda page: page.get_by_text("Correct address…").click())
+    alice.each(lambda page: page.get_by_label("Postal code").fill("7" * 30))
+    alice.each(lambda page: page.get_by_role("button", name="Correct and retry").click())
+    alice.each(lambda page: expect(page.locator(".wrong")).to_be_visible())
+    alice.shoot("order-correct-wrong")
 
 
 def take_orders(stack: Stack, alice: Eyes) -> None:
@@ -214,6 +238,9 @@ def take_away(stack: Stack, alice: Eyes) -> None:
     alice.shoot("no-worker")
     for order in stack.hands("with_status", status="in_review"):
         stack.hands("approve", order=order["number"], by="dana")
+    for status in ("undeliverable", "stock_short"):
+        for order in stack.hands("with_status", status=status):
+            stack.hands("cancel", order=order["number"], by="dana")
     alice.go("/")
     alice.shoot("queue-empty")
     stack.web.stop()

@@ -76,7 +76,7 @@ def test_it_counts_what_waits_and_what_of_it_needs_help(
     page = at_alices.get("/").content.decode()
 
     assert "2 wait, " in page
-    assert "1 of them needs help" in page
+    assert "1 of them for help" in page
     assert '<span class="count helpless" title="1 of them needs help">1' in page
 
 

@@ -95,13 +95,17 @@ def test_who_is_late_is_told_who_was_first_and_keeps_the_text(
     assert "Ten came in</textarea>" in page
 
 
-@pytest.mark.parametrize("note", ["x" * 2_001, "a\x07b"])
-def test_a_note_that_cannot_be_kept_is_given_back(at_alices: Client, short_order: Order, note: str) -> None:
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [("x" * 2_001, ">Keep the note under 2,000 characters.<"), ("a\x07b", ">The note contains a control character.<")],
+)
+def test_a_note_that_cannot_be_kept_is_given_back(at_alices: Client, short_order: Order, note: str, said: str) -> None:
     answer = at_alices.post(url(short_order), {"note": note})
 
     assert (answer.status_code, status(short_order)) == (422, "stock_short")
     page = answer.content.decode()
     assert 'aria-invalid="true"' in page
+    assert said in page
     assert f"{note}</textarea>" in page
 
 
