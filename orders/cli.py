@@ -248,7 +248,7 @@ def address_text(order: Order, *, changed: bool) -> str:
 
 
 def deadline_text(order: Order, due_at: datetime) -> str:
-    return f"{order.number} waits for a decision until {exactly(due_at)}."
+    return f"{order.number} waits until {exactly(due_at)}."
 
 
 def refund_text(order: Order, refund: Payment) -> str:

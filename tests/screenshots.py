@@ -28,7 +28,10 @@ def main() -> None:
     folder = parser.parse_args().all
     with tempfile.TemporaryDirectory() as logs, environment_of_the_run() as found:
         os.environ |= found
-        with running(Path(logs), TEMPORAL_UI_URL="http://127.0.0.1:8233") as stack, chromium() as browser:
+        with (
+            running(Path(logs), TEMPORAL_UI_URL="http://127.0.0.1:8233", ATTENTION_DEADLINE="25m") as stack,
+            chromium() as browser,
+        ):
             fill(stack, Path(logs))
             if folder is None:
                 take_readme(stack, browser)

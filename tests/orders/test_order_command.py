@@ -302,7 +302,7 @@ def test_a_lead_gives_more_time(order_in_review: Order, lead: User) -> None:
 def test_it_says_until_when_there_is_time_now(order_in_review: Order, lead: User) -> None:
     said = run("extend", order_in_review.number, "--as", "dana", "--by", "2d", "--reason", "She calls back")
 
-    assert said.startswith(f"{order_in_review.number} waits for a decision until ")
+    assert said.startswith(f"{order_in_review.number} waits until ")
 
 
 @pytest.mark.parametrize("span", ["soon", "-4h", "0h", "4", "1.5h", "9999999h", "400d"])

@@ -71,7 +71,7 @@ class Command(BaseCommand):
         for name, handler, told in (
             ("approve", self.approve, "Let an order in review go on."),
             ("reject", self.reject, "Turn an order in review down."),
-            ("extend", self.extend, "Give an order in review more time."),
+            ("extend", self.extend, "Give an order that waits for people more time."),
             ("cancel", self.cancel, "Stop an order; what was done already is undone."),
             ("refund", self.refund, "Give money back of an order that has ended."),
         ):
