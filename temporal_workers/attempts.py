@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from orders.models import Order
-from orders_site.logs import in_short
+from orders_site.logs import about, in_short
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,15 @@ class AttemptLog(Interceptor):
 
 class _Attempts(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        attempt = activity.info().attempt
+        info = activity.info()
+        attempt = info.attempt
         if attempt > 1:
             await _tell(logging.WARNING, "begins")
         late = asyncio.create_task(_tell_when_late())
         try:
-            return await self.next.execute_activity(input)
+            # What a step in the database logs, its change of state above all, is told with its run and its attempt.
+            with about(workflow=info.workflow_id, run=info.workflow_run_id, step=info.activity_type, attempt=attempt):
+                return await self.next.execute_activity(input)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if not (details and details.timed_out):

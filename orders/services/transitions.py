@@ -92,11 +92,16 @@ def _log_event(number: str, type_: str, actor: Actor, payload: dict[str, object]
     """One line for what has happened. What people wrote, and who the customer is, stays out of it."""
     who = actor.kind.value if actor.kind == ActorKind.CUSTOMER else actor.name
     change = f": {payload['from']} -> {payload['to']}" if "to" in payload else ""
-    # An import places hundreds of thousands; each is told of when the engine takes it up.
-    level = logging.DEBUG if type_ == "place" else logging.INFO
-    logger.log(
-        level, "%s %s%s, by %s", number, type_, change, who, extra={"order": number, "step": type_, "actor": who}
-    )
+    attempt = payload.get("attempt")
+    which = f", attempt {attempt}" if attempt else ""
+    keys = {"order": number, "step": type_, "actor": who, "attempt": attempt}
+    logger.log(_level(type_), "%s %s%s%s, by %s", number, type_, which, change, who, extra=keys)
+
+
+def _level(type_: str) -> int:
+    if type_ == "place":  # an import places hundreds of thousands; each is told of when the engine takes it up
+        return logging.DEBUG
+    return logging.WARNING if type_.endswith("_failed") else logging.INFO
 
 
 def tell_engine(order: Order, message: str, *, at: datetime, **payload: str) -> None:

@@ -7,23 +7,28 @@ import json
 import logging
 import runpy
 import sys
+import threading
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError
+from pytest_django.fixtures import Settings
 
 from orders.models import ActorKind, Order
 from orders.services import reviewing, undoing
 from orders.services.actors import Actor
 from orders.services.placing import Address, NewLine
-from orders_site.logs import JsonFormatter, LineFormatter
+from orders_site.logs import JsonFormatter, LineFormatter, hide
 from temporal_workers.attempts import level_of
-from temporal_workers.providers.simulated import World
+from temporal_workers.providers.protocols import ProviderUnavailable
+from temporal_workers.providers.simulated import SimulatedBank, World
+from temporal_workers.workflows import steps
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, wait_for_status
 
@@ -176,6 +181,99 @@ def test_no_secret_and_nothing_of_the_customer_is_in_any_line(
     for private in ("Zenobia", "Quill", "zenobia", "Geheimgasse", "Kleinmachnow", "14532"):
         assert private not in log.text
     assert django_settings.SECRET_KEY not in log.text
+
+
+def test_a_change_of_state_by_the_engine_is_told_with_its_run_and_attempt(
+    log: Log, engine: Engine, place: PlaceOrder
+) -> None:
+    order = place(lines=SMALL)
+    wait_for_status(order, "completed")
+    engine.stop()
+
+    line = next(line for line in log.of(order) if line.get("step") == "charge")
+    assert (line["order"], line["workflow"], line["attempt"]) == (order.number, f"order-{order.pk}", 1)
+    assert line["run"]
+    assert line["actor"] == "Countersign"
+
+
+class TestUndoing:
+    @pytest.fixture
+    def providers(self, queues: None, settings: Settings) -> None:
+        settings.UNDO_RETRY_AFTER = timedelta(seconds=0.1)
+
+    @pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
+    def test_retry_time_out_cancellation_and_undoing_are_found_by_the_number_in_both_formats(
+        self,
+        log: Log,
+        engine: Engine,
+        place: PlaceOrder,
+        as_alice: Actor,
+        monkeypatch: pytest.MonkeyPatch,
+        formatter: logging.Formatter,
+    ) -> None:
+        log.handler.setFormatter(formatter)
+        charges, refunds = itertools.count(1), itertools.count(1)
+        refund, begun = SimulatedBank.refund, threading.Event()
+
+        async def hang(_: object, **asked: object) -> None:
+            if next(charges) == 1:
+                raise ProviderUnavailable("No answer for card 4111 1111 1111 1111 of zenobia.quill@example.net.")
+            begun.set()
+            await asyncio.Event().wait()
+
+        async def refund_at_the_second_try(bank: SimulatedBank, **asked: Any) -> str:
+            if next(refunds) == 1:
+                raise ProviderUnavailable("The bank is closed.")
+            return await refund(bank, **asked)
+
+        monkeypatch.setattr(SimulatedBank, "charge", hang)
+        monkeypatch.setattr(SimulatedBank, "refund", refund_at_the_second_try)
+        monkeypatch.setitem(steps.OUTSIDE, "schedule_to_close_timeout", timedelta(seconds=8))
+        order = place(lines=SMALL)
+        assert begun.wait(30)
+        undoing.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="")
+        wait_for_status(order, "cancelled")
+        engine.stop()
+
+        found = "\n".join(line for line in log.text.splitlines() if order.number in line)
+        for told in (
+            "charge_payment, attempt 1 failed",
+            "charge_payment, attempt 2 begins",
+            "charge_payment, attempt 2 took too long",
+            "cancel: reserved -> cancelling, by alice",
+            "undo_failed, attempt 1, by Countersign",
+            "finish_undo: cancelling -> cancelled",
+        ):
+            assert told in found
+        assert "4111" not in log.text
+        assert "example.net" not in log.text
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
+@pytest.mark.parametrize(
+    "private",
+    [
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "ann.lee@example.com",
+        "Authorization: Bearer c3VwZXItc2VjcmV0.x-y_z",
+        "postgresql://countersign:hunter2@10.0.0.4/countersign",
+    ],
+)
+def test_what_others_may_quote_is_hidden(formatter: logging.Formatter, private: str) -> None:
+    secrets = {"4111", "ann.lee", "c3VwZXItc2VjcmV0", "hunter2"}
+    record = logging.getLogger("x").makeRecord("x", logging.ERROR, "x.py", 1, "CS-104233 failed: %s", (private,), None)
+
+    told = formatter.format(record)
+
+    assert "CS-104233 failed: " in told
+    assert not any(secret in told for secret in secrets)
+
+
+def test_ids_and_numbers_of_ours_are_not_hidden() -> None:
+    told = f"CS-104233 order-{uuid.UUID(int=0)} 2026-11-21 13:50:11.123456 MP123456789012 worker 4242@desk"
+
+    assert hide(told) == told
 
 
 def test_failures_without_end_are_errors_now_and_then() -> None:
