@@ -14,7 +14,6 @@ from orders.services.texts import wrong_with_note
 from orders.states import NEEDS_ATTENTION, Status
 from orders.wording import STATUS_WORDS
 
-
 MOST_SAID = 2_000
 
 
