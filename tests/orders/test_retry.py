@@ -72,6 +72,7 @@ def test_a_viewer_may_not_and_sees_no_button(viewer: User, signed_in: SignedIn, 
         assert "Not enough in stock" in page
         assert url(short_order) not in page
         assert url(short_order, "cancel") not in page
+        assert 'class="decide"' not in page
 
 
 def test_an_order_that_waits_for_no_help_is_left_alone(at_alices: Client, order_in_review: Order) -> None:
