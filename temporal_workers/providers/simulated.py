@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from temporal_workers.providers.protocols import BankEntry, Booking, ChargeAnswer, ProviderUnavailable
 
-_LEDGERS = """
+LEDGERS = """
 SELECT pg_advisory_xact_lock(7233);  -- two processes may both be the first
 CREATE SCHEMA IF NOT EXISTS simulator;
 CREATE TABLE IF NOT EXISTS simulator.bank (
@@ -90,7 +90,7 @@ class Ledger:
             async with self._pool.connection() as connection:
                 async with self._making:
                     if not self._made:
-                        await connection.execute(_LEDGERS)
+                        await connection.execute(LEDGERS)
                         self._made = True
                 yield connection
         except (OperationalError, PoolTimeout) as error:

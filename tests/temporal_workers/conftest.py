@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 from orders.models import Order
 from temporal_workers import worker
 from temporal_workers.client import connect
+from temporal_workers.providers.simulated import LEDGERS
 from tests.replay.record import record_test
 
 SECONDS_TO_SETTLE = 30
@@ -71,6 +72,9 @@ def database_url() -> str:
 def queues(django_db_setup: None, settings: Settings) -> None:
     """Task queues that no other test has, and providers that answer at once and know no other test's orders."""
     settings.SIMULATOR_DATABASE_URL = database_url()
+    with psycopg.connect(settings.SIMULATOR_DATABASE_URL) as ledger:
+        ledger.execute("DROP SCHEMA IF EXISTS simulator CASCADE")
+        ledger.execute(LEDGERS)
     suffix = uuid.uuid4().hex[:8]
     settings.TEMPORAL_ORDERS_QUEUE = f"orders-{suffix}"
     settings.TEMPORAL_SHIPPING_QUEUE = f"shipping-{suffix}"

@@ -47,8 +47,6 @@ def providers(queues: None, settings: Settings, tmp_path: Path, request: pytest.
     settings.SIMULATOR_CONFIRM_RATE = 1.0
     settings.PAYMENT_WEBHOOK_SECRET = ["shared"]
     settings.WEBHOOK_URL = f"{live_server.url}/webhooks/payments"
-    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
-        ledger.execute("DROP SCHEMA IF EXISTS simulator CASCADE")
 
 
 @pytest.fixture(autouse=True)

@@ -27,13 +27,6 @@ from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, 
 
 
 @pytest.fixture
-def providers(queues: None) -> None:
-    """A bank that has forgotten the orders of earlier tests."""
-    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
-        ledger.execute("DROP SCHEMA IF EXISTS simulator CASCADE")
-
-
-@pytest.fixture
 def order(place: PlaceOrder, engine: Engine) -> Order:
     order = place(lines=[NewLine("LAMP", 1, 20_000)])
     wait_for_status(order, "completed")

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,17 @@ from temporal_workers.providers.simulated import Ledger, SimulatedBank, Temper
 from temporal_workers.reconciling import reconcile
 
 
+@contextmanager
+def _no_line_for_each_order() -> Iterator[None]:
+    told = logging.getLogger("orders")
+    before = told.level
+    told.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        told.setLevel(before)
+
+
 class Command(BaseCommand):
     help = (
         "Places orders on a desk whose workers run with ORDER_PROVIDERS=assignment, approves them, waits for their "
@@ -33,10 +45,10 @@ class Command(BaseCommand):
         parser.add_argument("--decide-after", type=_number, default=1.0, help="seconds that each waits in review (1)")
 
     def handle(self, *args: Any, orders: int, rate: float, decide_after: float, **options: Any) -> None:
-        logging.getLogger("orders").setLevel(logging.WARNING)  # no line for each order
         plan = benching.Plan(orders, rate, timedelta(seconds=decide_after))
         run = benching.Run(plan, Actor.operator(accounts.create_bench_operator()), self.stderr.write)
-        run.carry_out()
+        with _no_line_for_each_order():
+            run.carry_out()
         placed = run.orders
         try:
             attempts = asyncio.run(_attempts(placed))
