@@ -20,7 +20,7 @@ from orders.services import fulfilling, paying, refunding, reviewing
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
 from temporal_workers.providers.protocols import BankEntry
-from temporal_workers.providers.simulated import _LEDGERS
+from temporal_workers.providers.simulated import LEDGERS
 from temporal_workers.reconciling import reconcile
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
@@ -133,7 +133,7 @@ class TestUnderWay:
         for step in (reviewing.receive_order, reviewing.validate_order, fulfilling.reserve_stock):
             step(order_id=order.pk, at=datetime.now(UTC))
         with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
-            ledger.execute(_LEDGERS)
+            ledger.execute(LEDGERS)
         return order
 
     @pytest.mark.parametrize(
