@@ -439,11 +439,11 @@ def _problem(order: Order, run: runs.Run | None) -> str:
     """Why nothing drives the order; one that has not begun yet has no run."""
     if run is None or order.status_now in TERMINAL:
         return ""
-    if run.state == RunState.UNKNOWN:
-        return "" if order.status_now == Status.PLACED else wording.RUN_LOST
-    if run.state != RunState.RUNNING:
-        return wording.RUN_CUT
-    return wording.RUN_BROKEN if run.is_broken else ""
+    if run.state == RunState.RUNNING:
+        return wording.RUN_BROKEN if run.is_broken else ""
+    if order.status_now == Status.PLACED or order_version(order.pk) != order.version:
+        return ""  # the row has been left behind: the run may have brought it to its end meanwhile
+    return wording.RUN_LOST if run.state == RunState.UNKNOWN else wording.RUN_CUT
 
 
 def _with_stock() -> QuerySet[Order]:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -30,9 +31,11 @@ class Temporal:
     def __init__(self) -> None:
         self.says = Told()
         self.asked_in_transaction: list[bool] = []
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def __call__(self, order_id: UUID, version: int) -> Told:
         self.asked_in_transaction.append(connection.in_atomic_block)
+        self.meanwhile()
         return self.says
 
 
@@ -137,6 +140,13 @@ def test_an_order_that_nothing_carries_on_says_so(order_in_review: Order, run: R
     temporal.says = Told(run, NOW)
 
     assert selectors.live_state(order_in_review.pk, ask_engine=True).problem == said
+
+
+def test_a_run_that_has_just_brought_its_order_to_the_end_is_no_problem(charging: Order) -> None:
+    temporal.says = Told(Run(RunState.ENDED), NOW)
+    temporal.meanwhile = lambda: Order.objects.filter(pk=charging.pk).update(version=charging.version + 1)
+
+    assert selectors.live_state(charging.pk, ask_engine=True).problem == ""
 
 
 def test_one_that_has_just_been_placed_has_no_run_yet(charging: Order) -> None:
