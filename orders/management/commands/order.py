@@ -24,7 +24,7 @@ from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL
 
 PLACED_BY = actors.Actor(ActorKind.SYSTEM, "Command line")
-LISTEN_CHECK_SECONDS = 30.0
+LISTEN_CHECK_SECONDS = 2.0
 
 
 EXAMPLES = """\
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
         _place_arguments(verb("place", self.place, "Place an order.", of_order=False))
         verb("show", self.show, "Show an order as it is now.")
-        verb("watch", self.watch, "Follow an order, one line for each event, until it has ended.")
+        verb("watch", self.watch, "Follow an order, one line for each event and failed try, until it has ended.")
         decisions = {}
         for name, handler, told in (
             ("approve", self.approve, "Let an order in review go on."),
@@ -139,14 +139,23 @@ class Command(BaseCommand):
         self.follow(cli.find(order), json=json)
 
     def follow(self, order: Order, *, json: bool) -> None:
-        told = 0
+        told, tried = 0, ""
         for status in _statuses(order):
-            for event in order.events.filter(sequence__gt=told).order_by("sequence"):
+            news = list(order.events.filter(sequence__gt=told).order_by("sequence"))
+            for event in news:
                 told = event.sequence
                 line = {"order": order.number, **cli.event_json(event)}
                 self.write(_document(line) if json else cli.event_line(event))
             if status in TERMINAL:
                 return
+            if news:
+                continue
+            # It is quiet, and no event tells of a try that fails.
+            state = selectors.live_state(order.pk, ask_engine=True)
+            if state.last_error and state.told != tried:
+                tried = state.told
+                line = {"order": order.number, "live": cli.live_json(state)}
+                self.write(_document(line) if json else cli.plain(f"          {tried}"))
 
     def approve(self, *, order: str, user: str, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
@@ -256,7 +265,10 @@ def _from_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _statuses(order: Order) -> Iterator[str]:
-    """The order's status now, and again whenever something has changed about it. It listens before it looks."""
+    """The order's status now, and again whenever something has changed about it, or it has been quiet for a while.
+
+    It listens before it looks.
+    """
     with psycopg.connect(**live.connection_parameters(), autocommit=True) as listener:
         listener.execute(f"LISTEN {live.CHANNEL}")
         yield _status(order)
@@ -264,7 +276,7 @@ def _statuses(order: Order) -> Iterator[str]:
             news = [note.payload for note in listener.notifies(timeout=LISTEN_CHECK_SECONDS, stop_after=1)]
             if not news:
                 listener.execute("SELECT 1")  # a silent connection may be a dead one
-            if str(order.pk) in news:
+            if not news or str(order.pk) in news:
                 yield _status(order)
 
 
