@@ -194,7 +194,7 @@ WORKER_PROVIDER_CALLS = env_int("WORKER_PROVIDER_CALLS", 50, least=1)
 WORKER_WORKFLOW_TASKS = env_int("WORKER_WORKFLOW_TASKS", 8, least=2)
 WORKER_STICKY_TIMEOUT = env_duration("WORKER_STICKY_TIMEOUT", "2s")
 WORKER_DRAIN_TIMEOUT = env_duration("WORKER_DRAIN_TIMEOUT", "20s")
-# Who is asked how an order's run is doing: see docs/adr/0009-one-door-to-temporals-word.md.
+# Who is asked how an order's run is doing: see docs/adr/0010-one-door-to-temporals-word.md.
 ORDER_RUNS = "temporal_workers.describing.describe"
 # A worker that names its build serves nothing before that build is made current: docs/operations.md.
 WORKER_DEPLOYMENT = env_str("WORKER_DEPLOYMENT")
