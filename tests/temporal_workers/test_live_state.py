@@ -96,6 +96,13 @@ class World:
         wait_for_status(order, "awaiting_customer")
         return order
 
+    def unconfirmed(self) -> Order:
+        self._settings.SIMULATOR_CONFIRM_RATE = 1.0
+        self._settings.PAYMENT_CONFIRM_WITHIN = timedelta(seconds=0.5)
+        order = self._place(lines=SMALL)
+        wait_for_status(order, "unconfirmed")
+        return order
+
     def packing(self) -> Order:
         tried = self.is_away(SimulatedCarrier, "prepare")
         order = self._place(lines=SMALL)
@@ -139,6 +146,7 @@ STAGES: list[tuple[Stage, str, list[str]]] = [
     (World.stock_short, "Waiting for help: restock and retry, or cancel", []),
     (World.charging, "Charging the card", MONEY_AND_STOCK),
     (World.awaiting_customer, "Waiting for the customer to confirm the payment with their bank", MONEY_AND_STOCK),
+    (World.unconfirmed, "Waiting for help: reach the customer and retry, or cancel", MONEY_AND_STOCK),
     (World.packing, "Having the package made ready", ALL),
     (World.dispatch_failing, "Offering the package to the carrier again", ALL),
     (World.undeliverable, "Waiting for help: correct the address and retry, or cancel with a refund", ALL),
