@@ -10,8 +10,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
+    import temporal_workers.contracts as contracts  # `from … import contracts` is run anew by each sandbox
     from orders.states import MAY_BE_UNDONE, NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Action, Status, Undo
-    from temporal_workers import contracts
     from temporal_workers.contracts import (
         AskShop,
         ChargePayment,

@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from temporal_workers import contracts
+    import temporal_workers.contracts as contracts
     from temporal_workers.contracts import FindRefund, RefundInput, RefundOutcome, RefundPayment, SettleRefund
     from temporal_workers.workflows.steps import DATABASE, UNTIL_DONE
 

@@ -6,8 +6,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
+    import temporal_workers.contracts as contracts
     from orders.states import Status
-    from temporal_workers import contracts
     from temporal_workers.contracts import (
         DispatchFailed,
         DispatchParcel,
