@@ -59,6 +59,7 @@ OBEYS_SIGNALS = "obeys-signals"  # a signal sent by hand asks for the change; be
 SHIPS_AGAIN = "ships-again"  # a shipment ended from outside is begun again; before, its order was undone
 FRAUD_CHECK = "fraud-check"  # between approval and stock; before, there was none
 LOYALTY_POINTS = "loyalty-points"  # between shipment and end; before, there were none
+UNDOES_WHAT_IT_FINDS = "undoes-what-it-finds"  # taken by a run before; before, only where it was being undone already
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,8 @@ class OrderWorkflow:
 
     async def _receive(self) -> None:
         received = await workflow.execute_local_activity(contracts.receive_order, self._step, **DATABASE)
-        if received.status in UNDOING:
-            # Temporal had lost this order in the middle of its undoing. Each entry does what is left of it.
+        if received.status in MAY_BE_UNDONE and (received.status in UNDOING or workflow.patched(UNDOES_WHAT_IT_FINDS)):
+            # Temporal had lost this order in the middle. Each entry does what is left of it.
             self._compensations += [self._release, self._refund, self._recall]
         self._go_on(received.status)
 

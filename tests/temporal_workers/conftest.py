@@ -1,6 +1,7 @@
 """Real workers in a thread, on queues of their own, against the run's real Temporal and PostgreSQL."""
 
 import asyncio
+import contextlib
 import os
 import threading
 import uuid
@@ -12,10 +13,14 @@ import psycopg
 import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
+from temporalio.client import WorkflowQueryRejectedError
+from temporalio.common import QueryRejectCondition
+from temporalio.service import RPCError
 
 from orders.models import Order
 from temporal_workers import worker
 from temporal_workers.client import connect
+from temporal_workers.contracts import STATE_QUERY, OrderState
 from temporal_workers.providers.simulated import LEDGERS
 from tests.replay.record import record_test
 
@@ -49,6 +54,20 @@ class Engine:
     async def _signal(self, workflow_id: str, name: str, payload: Sequence[Any]) -> None:
         client = await connect(lazy=False)
         await client.get_workflow_handle(workflow_id).signal(name, args=payload)
+
+    def wait_for_run(self, workflow_id: str, status: str) -> None:
+        """Wait until the order's present run knows that it has this status."""
+        asyncio.run_coroutine_threadsafe(self._wait_for_run(workflow_id, status), self._loop).result(SECONDS_TO_SETTLE)
+
+    async def _wait_for_run(self, workflow_id: str, status: str) -> None:
+        run = (await connect(lazy=False)).get_workflow_handle(workflow_id)
+        known = ""
+        while known != status:
+            with contextlib.suppress(RPCError, WorkflowQueryRejectedError):  # none runs yet
+                state = await run.query(
+                    STATE_QUERY, reject_condition=QueryRejectCondition.NOT_OPEN, result_type=OrderState
+                )
+                known = state.status
 
     async def _terminate(self, workflow_id: str) -> None:
         client = await connect(lazy=False)
