@@ -5,7 +5,7 @@ import contextlib
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -43,13 +43,17 @@ class Engine:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(worker.run(worker.ROLES, self._stop))
 
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done in the workers' event loop."""
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS_TO_SETTLE)
+
     def terminate(self, workflow_id: str) -> None:
         """End a workflow as somebody might in Temporal's own pages."""
-        asyncio.run_coroutine_threadsafe(self._terminate(workflow_id), self._loop).result(SECONDS_TO_SETTLE)
+        self.run(self._terminate(workflow_id))
 
     def signal(self, workflow_id: str, name: str, *payload: Any) -> None:
         """Send a signal as somebody might with Temporal's own tools."""
-        asyncio.run_coroutine_threadsafe(self._signal(workflow_id, name, payload), self._loop).result(SECONDS_TO_SETTLE)
+        self.run(self._signal(workflow_id, name, payload))
 
     async def _signal(self, workflow_id: str, name: str, payload: Sequence[Any]) -> None:
         client = await connect(lazy=False)
