@@ -264,6 +264,7 @@ class RecordDispatch:
 class FailOrder:
     order_id: UUID
     reason: str
+    unless_charged: bool = False  # it is none where the money is ours after all
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,15 @@ def cancel(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> O
     return order
 
 
-def fail_order(*, order_id: uuid.UUID, reason: str, at: datetime) -> Status:
-    """A step has failed for good: begin to undo, unless the order is being undone or has ended already."""
+def fail_order(*, order_id: uuid.UUID, reason: str, at: datetime, unless_charged: bool = False) -> Status:
+    """A step has failed for good: begin to undo, unless the order is being undone or has ended already.
+
+    `unless_charged` is for the charge itself: the bank may have told of it by itself since.
+    """
     with transaction.atomic():
         order = lock(order_id)
+        if unless_charged and order.status_now == Status.CHARGED:
+            return order.status_now
         if may(order.status_now, Action.FAIL):
             transition(order, Action.FAIL, actor=SYSTEM, at=at, outcome=reason[:500])
         return order.status_now

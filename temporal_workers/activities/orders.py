@@ -120,7 +120,9 @@ def complete_order(step: OrderStep) -> StepResult:
 
 @implements(contracts.fail_order)
 def fail_order(fail: FailOrder) -> StepResult:
-    return StepResult(undoing.fail_order(order_id=fail.order_id, reason=fail.reason, at=_now()))
+    return StepResult(
+        undoing.fail_order(order_id=fail.order_id, reason=fail.reason, unless_charged=fail.unless_charged, at=_now())
+    )
 
 
 @implements(contracts.release_stock)

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureErro
 
 with workflow.unsafe.imports_passed_through():
     import temporal_workers.contracts as contracts  # `from … import contracts` is run anew by each sandbox
-    from orders.states import MAY_BE_UNDONE, NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Action, Status, Undo
+    from orders.states import MAY_BE_UNDONE, NEEDS_ATTENTION, UNDOING, WAITS_FOR_PEOPLE, Action, Status, Undo, may
     from temporal_workers.contracts import (
         AskShop,
         ChargePayment,
@@ -278,8 +278,8 @@ class OrderWorkflow:
                 with self._budget.bounding(self._outside) as bounds:
                     charge = await workflow.execute_activity(contracts.charge_payment, ask, **bounds)
             except ActivityError as error:
-                await self._fail(f"The payment could not be made: {words(error)}")
-                return
+                await self._fail(f"The payment could not be made: {words(error)}", unless_charged=True)
+                return  # where the bank has told of it by itself meanwhile, all is well
             record = RecordCharge(
                 self._order.order_id, charge.reference, charge.declined, charge.needs_customer, workflow.now()
             )
@@ -307,7 +307,7 @@ class OrderWorkflow:
 
     async def _shipment(self) -> DispatchFailed | None:
         """One shipment; why it failed, if it did. From the point of no return on there is no budget."""
-        left = 0.0 if self._status == Status.DISPATCHING else self._budget.left()
+        left = self._budget.left() if may(self._status, Action.FAIL) else 0.0
         try:
             shipped: ShippingResult = await workflow.execute_child_workflow(
                 ShippingWorkflow.run,
@@ -339,9 +339,9 @@ class OrderWorkflow:
         self._status = status
         stay_on_main_road(status)
 
-    async def _fail(self, reason: str) -> None:
+    async def _fail(self, reason: str, *, unless_charged: bool = False) -> None:
         failed = await workflow.execute_local_activity(
-            contracts.fail_order, FailOrder(self._order.order_id, reason), **DATABASE
+            contracts.fail_order, FailOrder(self._order.order_id, reason, unless_charged), **DATABASE
         )
         self._go_on(failed.status)
 
