@@ -149,4 +149,5 @@ def _money_back(order: Order) -> dict[str, object]:
         "nothing_charged": nothing_charged,
         "returned": money.format_money(returned, order.currency) if returned else "",
         "payment_refused": nothing_charged and Payment.State.FAILED in charges,
+        "has_gone": Shipment.objects.filter(order=order, status=Shipment.State.DISPATCHED).exists(),
     }

@@ -239,6 +239,19 @@ def test_a_cancel_after_the_charge_is_told_when_it_is_undone_with_the_amount(sma
     assert "not been charged" not in text
 
 
+def test_a_cancel_whose_parcel_has_gone_after_all_does_not_say_that_nothing_will_be_sent(
+    undeliverable_order: Order, as_alice: Actor
+) -> None:
+    undoing.cancel(order_id=undeliverable_order.pk, actor=as_alice, at=NOW, reason="Too late")
+    shipping.record_recall(order_id=undeliverable_order.pk, carrier="Meridian", tracking_number="MP-77", at=NOW)
+
+    undone(undeliverable_order)
+
+    text = text_of(undeliverable_order, "cancelled")
+    assert "Your order is cancelled; its parcel was on its way already. €200.00 goes back" in text
+    assert "nothing will be sent" not in text
+
+
 def test_a_rejection_quotes_no_colleague(order_in_review: Order, as_alice: Actor) -> None:
     reviewing.reject(order_id=order_in_review.pk, actor=as_alice, at=NOW, reason="Known for chargebacks")
 
