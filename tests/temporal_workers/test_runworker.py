@@ -4,19 +4,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection
+from django.db import connection, transaction
 
-from orders.models import Heartbeat
+from orders.models import Heartbeat, Order
 from orders.services import reviewing
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
+from tests import judge
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import database_url, events_of, wait_for_status, wait_until
 
@@ -107,21 +110,65 @@ def test_the_second_sigterm_stops_at_once(worker_process: WorkerProcess, place: 
     assert worker_process.wait() == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("struck_after", ["reserve", "charge_requested", "dispatch"])
-def test_an_order_outlives_a_killed_worker(worker_process: WorkerProcess, place: PlaceOrder, struck_after: str) -> None:
-    order = place(lines=[NewLine("RUG", 1, 5_000)])
-    wait_until(lambda: struck_after in events_of(order))
+def ledger(query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as books:
+        return books.execute(query.encode()).fetchall()
 
+
+def is_entered(order: Order, table: str) -> bool:
+    """Whether the bank or the carrier has acted, by its own ledger."""
+    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as books:
+        if books.execute("SELECT to_regclass(%s)", [f"simulator.{table}"]).fetchone() == (None,):
+            return False
+    return any(f"order-{order.pk}:" in key for (key,) in ledger(f"SELECT key FROM simulator.{table}"))  # noqa: S608
+
+
+def kill_and_replace(worker_process: WorkerProcess) -> None:
     worker_process.signal(signal.SIGKILL)
     worker_process.wait()
     worker_process.start()
 
+
+def assert_all_is_well_with(order: Order) -> None:
     wait_for_status(order, "completed", seconds=60)
+    wait_until(lambda: not order.outbox.filter(delivered_at=None).exists())
     events = events_of(order)
     assert len(events) == len(set(events))
-    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
-        found = ledger.execute("SELECT count(*) FROM simulator.bank WHERE key LIKE %s", [f"order-{order.pk}:%"])
-        assert found.fetchone() == (1,)
+    books = judge.read_books(ledger, only=[order.pk])
+    assert judge.unsafe(books, {"RUG": 1_000}) == []
+    assert judge.unfinished(books) == []
+
+
+def test_an_order_outlives_a_worker_killed_with_its_stock_reserved(
+    worker_process: WorkerProcess, place: PlaceOrder
+) -> None:
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+    wait_until(lambda: "reserve" in events_of(order))
+
+    kill_and_replace(worker_process)
+
+    assert_all_is_well_with(order)
+
+
+@pytest.mark.parametrize(("asked", "table"), [("charge_requested", "bank"), ("dispatch", "carrier")])
+def test_an_order_outlives_a_worker_killed_between_an_effect_and_its_record(
+    worker_process: WorkerProcess, place: PlaceOrder, asked: str, table: str
+) -> None:
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+    wait_until(lambda: asked in events_of(order))
+
+    with transaction.atomic():
+        Order.objects.select_for_update().get(pk=order.pk)  # so that the answer cannot be recorded
+        ends = time.monotonic() + 30
+        while not is_entered(order, table):
+            assert time.monotonic() < ends
+            time.sleep(0.02)  # a ledger tells nobody
+        assert events_of(order)[-1] == asked
+        worker_process.signal(signal.SIGKILL)
+        worker_process.wait()
+    worker_process.start()
+
+    assert_all_is_well_with(order)
 
 
 def test_orders_go_on_when_every_database_connection_is_cut(
