@@ -19,6 +19,7 @@ from temporal_workers.contracts import (
     ShopResult,
     WithdrawParcel,
     WithdrawResult,
+    readable,
 )
 from temporal_workers.providers.protocols import (
     CarrierProvider,
@@ -40,7 +41,7 @@ class FraudCalls:
         )
         if not 0 <= answer.score <= 1:
             raise ProviderUnavailable(f"The fraud check answered with a score of {answer.score}, not one from 0 to 1.")
-        return FraudResult(answer.score, answer.reason)
+        return FraudResult(answer.score, readable(answer.reason))
 
 
 class PaymentCalls:
@@ -50,7 +51,7 @@ class PaymentCalls:
     @activity.defn(name=stub_name(contracts.charge_payment))
     async def charge_payment(self, charge: ChargePayment) -> ChargeResult:
         answer = await self._provider.charge(key=charge.key, amount_minor=charge.amount_minor, currency=charge.currency)
-        return ChargeResult(answer.reference, answer.declined, answer.needs_customer)
+        return ChargeResult(answer.reference, readable(answer.declined), answer.needs_customer)
 
     @activity.defn(name=stub_name(contracts.refund_payment))
     async def refund_payment(self, refund: RefundPayment) -> RefundResult:
@@ -71,7 +72,7 @@ class CarrierCalls:
     @activity.defn(name=stub_name(contracts.dispatch_parcel))
     async def dispatch_parcel(self, parcel: DispatchParcel) -> DispatchResult:
         booking = await self._provider.dispatch(key=parcel.key, recipient=parcel.recipient, address=parcel.address)
-        return DispatchResult(booking.carrier, booking.tracking_number, booking.refused)
+        return DispatchResult(booking.carrier, booking.tracking_number, readable(booking.refused))
 
     @activity.defn(name=stub_name(contracts.withdraw_parcel))
     async def withdraw_parcel(self, parcel: WithdrawParcel) -> WithdrawResult:
@@ -90,7 +91,7 @@ class ShopCalls:
     @activity.defn(name=stub_name(contracts.check_order))
     async def check_order(self, ask: AskShop) -> ShopResult:
         wrong = await self._provider.validated(order_id=str(ask.order_id), items=ask.items)
-        return ShopResult(items=ask.items, wrong=wrong)
+        return ShopResult(items=ask.items, wrong=readable(wrong))
 
     @activity.defn(name=stub_name(contracts.announce_shipment))
     async def announce_shipment(self, ask: AskShop) -> ShopResult:

@@ -10,6 +10,7 @@ from temporalio.exceptions import TimeoutError as NoAnswerInTime
 
 with workflow.unsafe.imports_passed_through():
     from orders.states import Status, on_main_road
+    from temporal_workers.contracts import readable
 
 # A database step is short and idempotent, so it runs as a local activity: no round trip through the server.
 DATABASE: dict[str, Any] = {
@@ -61,7 +62,7 @@ def words(error: FailureError) -> str:
         cause = cause.__cause__
     if isinstance(cause, NoAnswerInTime):
         return "There was no answer in time."
-    return cause.message if isinstance(cause, ApplicationError) else str(cause)
+    return readable(cause.message if isinstance(cause, ApplicationError) else str(cause))
 
 
 class LeftMainRoad(Exception):

@@ -12,6 +12,8 @@ from orders.models import Order, Payment
 from orders.services import fulfilling, paying, reviewing, shipping
 from orders.services.paying import BankNews
 from orders.services.placing import NewLine
+from temporal_workers.contracts import readable
+from temporal_workers.providers.protocols import ChargeAnswer
 from temporal_workers.providers.simulated import SimulatedBank
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status
@@ -66,3 +68,23 @@ def test_an_order_that_has_gone_is_completed_however_little_budget_there_is(
         engine.stop()
 
     assert events_of(dispatched)[-2:] == ["loyalty_points", "complete"]
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_what_the_bank_says_cannot_hold_an_order_up(
+    engine: Engine, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    async def gibberish(_: SimulatedBank, **asked: object) -> ChargeAnswer:
+        if raises:
+            raise ApplicationError("No\0 funds \ufdd0", non_retryable=True)
+        return ChargeAnswer("", "No\0 funds \ufdd0")
+
+    monkeypatch.setattr(SimulatedBank, "charge", gibberish)
+    order = place(lines=SMALL)
+    wait_for_status(order, "failed", seconds=10)
+
+    assert order.outcome.endswith(": No funds")
+
+
+def test_a_reason_of_which_nothing_can_be_read_is_a_reason_still() -> None:
+    assert [readable(said) for said in ("", "\0", "\ud800", "no\r\nfunds")] == ["", "?", "?", "no funds"]
