@@ -30,6 +30,7 @@ class Why(StrEnum):
     CUT = "cut"  # the run has ended, and the order has not
     BROKEN = "broken"  # the run fails in our own code
     NO_WORKER = "no_worker"  # the run waits for somebody to carry it on
+    UNREFUNDED = "unrefunded"  # a refund that was granted has not been made
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ TO_DO: dict[Why, str] = {
     Why.CUT: "manage.py stuck --start-again {number}",
     Why.BROKEN: "The workers' log says why. Deploy a build that fits: docs/operations.md. It goes on by itself then.",
     Why.NO_WORKER: "Start a worker of its queue: manage.py runworker",
+    Why.UNREFUNDED: "See whether the bank answers. If it does: manage.py stuck --start-again {number}",
 }
 
 
@@ -65,7 +67,7 @@ def stuck(order: Order, why: Why, told: str, since: datetime) -> Stuck:
 def from_rows(*, at: datetime, most: int = MOST) -> list[Stuck]:
     """What the rows say, each order once, those that stand still longest first; `most` of each kind."""
     found: dict[uuid.UUID, Stuck] = {}
-    for one in (*_undelivered(at, most), *_waiting(at, most), *_silent(at, most)):
+    for one in (*_undelivered(at, most), *_waiting(at, most), *_silent(at, most), *_unrefunded(at, most)):
         found.setdefault(one.order_id, one)
     return sorted(found.values(), key=lambda one: (one.since, one.number))
 
@@ -107,6 +109,13 @@ def _silent(at: datetime, most: int) -> Iterator[Stuck]:
         next_try = order.said.get("retry_at")
         if next_try is None or datetime.fromisoformat(next_try) < long_ago:
             yield stuck(order, Why.SILENT, f"{_doing(order)}: nothing has happened since.", order.heard_at)
+
+
+def _unrefunded(at: datetime, most: int) -> Iterator[Stuck]:
+    """Orders that have ended, with a refund that an operator granted and that nobody has made yet."""
+    late = Payment.objects.filter(kind=Payment.Kind.REFUND, status=Payment.State.PROCESSING, order__status__in=TERMINAL)
+    for refund in late.filter(created_at__lt=at - settings.STUCK_AFTER).select_related("order")[:most]:
+        yield stuck(refund.order, Why.UNREFUNDED, "A refund was granted, and nothing came of it.", refund.created_at)
 
 
 def _worked_on() -> QuerySet[Order]:

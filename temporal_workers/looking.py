@@ -46,7 +46,7 @@ def look(*, at: datetime) -> list[Stuck]:
         known = found.pop(order_id, None)
         if (order := orders.get(order_id)) and (told := _judge(order, run, known, at=at)):
             found[order_id] = told
-    still = (one for key, one in found.items() if key in orders)
+    still = (one for key, one in found.items() if key in orders or one.why == Why.UNREFUNDED)
     return sorted(still, key=lambda one: (one.since, one.number))
 
 

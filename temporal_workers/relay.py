@@ -133,8 +133,8 @@ def _workflow(message: Outbox) -> dict[str, Any]:
 
 
 def _reuse(message: Outbox) -> WorkflowIDReusePolicy:
-    """An order is started once; again only where somebody has said so. The new run finds its place from the row."""
-    if message.message == START_AGAIN:
+    """Each is started once; again only where somebody has said so. The new run finds its place from the row."""
+    if message.message == START_AGAIN or message.payload.get("again"):
         return WorkflowIDReusePolicy.ALLOW_DUPLICATE
     return WorkflowIDReusePolicy.REJECT_DUPLICATE
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from orders.models import Decision, Order, Review
+from orders.models import Decision, Order, Payment, Review
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.addressing import change_address
 from orders.services.placing import Address
@@ -75,14 +75,20 @@ def correct_and_retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, addres
 def start_again(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
     """Have the engine take up an order whose run was lost, or ended from outside; a run that is there is left alone.
 
-    It changes nothing of the order: the run finds its place from the row. Raises ActionRefused where it has ended.
+    It changes nothing of the order: the run finds its place from the row. Of an order that has ended, its refunds that
+    have not been made are taken up. Raises ActionRefused where there is nothing to carry on.
     """
     with transaction.atomic():
         order = lock(order_id)
-        if order.status_now in TERMINAL:
+        refunds = list(order.payments.filter(kind=Payment.Kind.REFUND, status=Payment.State.PROCESSING))
+        if order.status_now in TERMINAL and not refunds:
             raise ActionRefused(f"{order.number} is {words(order.status_now)}: there is nothing to carry on.")
         note_event(order, "start_again", actor=actor, at=at)
-        tell_engine(order, "start_again", at=at)
+        if order.status_now not in TERMINAL:
+            tell_engine(order, "start_again", at=at)
+            return order
+        for refund in refunds:
+            tell_engine(order, "refund", at=at, number=refund.idempotency_key.rpartition("-")[2], again="yes")
     return order
 
 

@@ -130,7 +130,7 @@ def long_ago(order: Order) -> None:
 def test_it_is_asked_for_in_a_fixed_number_of_queries(
     order_in_review: Order, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         stuck.from_rows(at=LATER)
 
 

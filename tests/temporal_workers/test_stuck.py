@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings as django_settings
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from devstack.servers import free_port
 from orders.models import Order, Outbox
-from orders.services import reviewing
+from orders.services import refunding, reviewing
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
 from temporal_workers import contracts, looking
@@ -28,7 +31,7 @@ from temporal_workers.describing import REPORTED_PROBLEMS
 from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import SimulatedBank
 from tests.conftest import PlaceOrder
-from tests.temporal_workers.conftest import SECONDS_TO_SETTLE, Engine, wait_for_status
+from tests.temporal_workers.conftest import SECONDS_TO_SETTLE, Engine, wait_for_status, wait_until
 
 SMALL = [NewLine("LAMP", 1, 20_000)]
 
@@ -194,3 +197,42 @@ def test_what_is_not_there_or_has_ended_cannot_be_started_again(expired_order: O
         call_command("stuck", "--start-again", "CS-1")
     with pytest.raises(CommandError, match="there is nothing to carry on"):
         call_command("stuck", "--start-again", expired_order.number)
+
+
+def test_a_refund_whose_run_has_failed_is_listed_and_made_when_started_again(
+    engine: Engine, place: PlaceOrder, lead: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = place(lines=SMALL)
+    wait_for_status(order, "completed")
+    asked = threading.Event()
+
+    async def broken(_: object, **__: object) -> str:
+        asked.set()
+        raise ApplicationError("The bank has changed its ways.", non_retryable=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SimulatedBank, "refund", broken)
+        refunding.refund(
+            order_id=order.pk, amount_minor=5_000, reason="Late", actor=Actor.operator(lead), at=datetime.now(UTC)
+        )
+        async_to_sync(failed_refund)(order)
+    assert asked.is_set()
+
+    settings.STUCK_AFTER = timedelta(0)
+    assert listed()[order.number]["why"] == "unrefunded"
+    call_command("stuck", "--start-again", order.number, stdout=io.StringIO())
+    wait_until(lambda: order.payments.filter(kind="refund", status="succeeded").exists())
+
+    assert order.number not in listed()
+
+
+async def failed_refund(order: Order) -> None:
+    """Wait until the run of the order's first refund has begun and failed."""
+    run = (await connect(lazy=False)).get_workflow_handle(contracts.refund_workflow_id(order.pk, 1))
+    while True:
+        try:
+            await run.result()
+        except WorkflowFailureError:
+            return
+        except RPCError:  # it has not begun
+            continue
