@@ -213,6 +213,8 @@ class OrderWorkflow:
             settle = SettleReview(self._order.order_id, workflow.now())
             standing = await workflow.execute_local_activity(contracts.settle_review, settle, **DATABASE)
             self._note(standing)
+            if self._status in WAITS_FOR_PEOPLE and not self._due_at:
+                await self._news_or_time()  # nobody is asked, so that no deadline ends the wait
 
     def _note(self, standing: StandingResult) -> None:
         self._due_at, self._remind_at = standing.due_at, standing.remind_at

@@ -1,6 +1,7 @@
 """What arrives, or ends, just when the workflow looks elsewhere."""
 
 import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from orders.models import Order, Payment
 from orders.services import fulfilling, paying, reviewing, shipping
 from orders.services.paying import BankNews
 from orders.services.placing import NewLine
+from temporal_workers import contracts
 from temporal_workers.contracts import readable
 from temporal_workers.providers.protocols import ChargeAnswer
 from temporal_workers.providers.simulated import SimulatedBank
@@ -88,3 +90,25 @@ def test_what_the_bank_says_cannot_hold_an_order_up(
 
 def test_a_reason_of_which_nothing_can_be_read_is_a_reason_still() -> None:
     assert [readable(said) for said in ("", "\0", "\ud800", "no\r\nfunds")] == ["", "?", "?", "no funds"]
+
+
+def test_where_nobody_is_asked_a_run_waits_for_news_and_turns_no_circles(
+    queues: None, transactional_db: None, order_in_review: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, looks = reviewing.settle_review, itertools.count(1)
+
+    def counted(**asked: Any) -> reviewing.Standing:
+        if next(looks) > 20:
+            Order.objects.filter(pk=order_in_review.pk).update(status="expired")  # ends what would go on for ever
+        return settle(**asked)
+
+    monkeypatch.setattr(reviewing, "settle_review", counted)
+    order_in_review.reviews.all().delete()
+    engine = Engine()
+    engine.start()
+    try:
+        engine.wait_for_run(contracts.order_workflow_id(order_in_review.pk), "in_review")
+    finally:
+        engine.stop()
+
+    assert next(looks) <= 5
