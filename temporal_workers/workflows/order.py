@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import count
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
+from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     import temporal_workers.contracts as contracts  # `from … import contracts` is run anew by each sandbox
@@ -318,7 +318,7 @@ class OrderWorkflow:
                 task_queue=self._order.shipping_queue,
                 task_timeout=contracts.TASK_TIMEOUT,
             )
-        except ChildWorkflowError:
+        except (ChildWorkflowError, WorkflowAlreadyStartedError):  # the latter: one of an earlier run has yet to end
             ended = DispatchFailed("The shipment was ended from outside.")
             if not workflow.patched(SHIPS_AGAIN):
                 await self._fail(ended.reason)

@@ -1,15 +1,18 @@
 """Orders whose run was ended from outside and is begun again: what was taken before is still undone."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from pytest_django.fixtures import Settings
 
 from orders.models import Order
-from orders.services import attending, undoing
+from orders.services import attending, reviewing, undoing
 from orders.services.actors import SYSTEM, Actor
 from orders.services.placing import Address, NewLine
 from temporal_workers import contracts
+from temporal_workers.client import connect
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status
 from tests.temporal_workers.test_dispatch import money_of
@@ -36,6 +39,44 @@ def test_cancelled_after_it_was_begun_again_an_order_is_refunded(
 
     assert money_of(order) == 0
     assert events_of(order)[-5:] == ["cancel", "recall", "refund", "release", "finish_undo"]
+
+
+class TestTwoShipments:
+    @pytest.fixture
+    def providers(self, queues: None, settings: Settings) -> None:
+        settings.DISPATCH_RETRY_AFTER = timedelta(seconds=0.1)
+
+    def test_a_shipment_that_has_yet_to_end_is_waited_for(
+        self, engine: Engine, place: PlaceOrder, as_alice: Actor
+    ) -> None:
+        order = place()
+        wait_for_status(order, "in_review")
+        async_to_sync(begin_shipment)(order)
+
+        reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+        async_to_sync(wait_for_trouble)(order)
+        engine.terminate(contracts.shipping_workflow_id(order.pk))
+        wait_for_status(order, "completed")
+
+        assert money_of(order) == 120_000
+
+
+async def begin_shipment(order: Order) -> None:
+    """Begin one that nobody carries on."""
+    client = await connect(lazy=False)
+    shipping = contracts.ShippingInput(order.pk)
+    id_ = contracts.shipping_workflow_id(order.pk)
+    await client.start_workflow(contracts.SHIPPING_WORKFLOW, shipping, id=id_, task_queue="nobodys")
+
+
+async def wait_for_trouble(order: Order) -> None:
+    """Until its run says that something was in the way."""
+    run = (await connect(lazy=False)).get_workflow_handle(contracts.order_workflow_id(order.pk))
+    trouble = None
+    async with asyncio.timeout(15):
+        while trouble is None:
+            state: contracts.OrderState = await run.query(contracts.STATE_QUERY, result_type=contracts.OrderState)
+            trouble = state.trouble
 
 
 class TestUnconfirmed:
