@@ -12,7 +12,7 @@ from orders.services import addressing, attending, reviewing, undoing
 from orders.services.actors import Actor, NotPermitted
 from orders.services.placing import Address
 from orders.services.texts import wrong_with_text
-from orders.services.transitions import ActionRefused, lock, note_event
+from orders.services.transitions import ActionRefused, OrderBusy, lock, note_event
 from orders.states import Action, Status
 
 AGAIN = timedelta(minutes=1)  # so long the engine may take to deliver one signal a second time
@@ -31,12 +31,16 @@ def obey_signal(
     """Do what the signal asks for, with the rights of the user named `actor`.
 
     What is refused leaves the order as it is and says why on its timeline. Answers with the order's status.
+
+    Raises OrderBusy.
     """
     who = _person(actor)
     try:
         if who is None:
             raise NotPermitted('Name an active user, such as --input \'{"actor": "alice"}\'.')
         _carry_out(order_id, action, who, reason=reason, due_at=due_at, address=address, at=at)
+    except OrderBusy:
+        raise  # the engine tries again
     except (ActionRefused, NotPermitted, addressing.InvalidAddress) as refusal:
         _tell_refusal(order_id, action, who, ascii(actor)[:150], str(refusal), at=at)
     return Order.objects.get(pk=order_id).status_now

@@ -15,9 +15,6 @@ from orders.selectors import WORKER_SILENT_AFTER
 from temporal_workers.management.commands.worker_health import SILENT_AFTER
 from tests.production.conftest import SECONDS_TO_ANSWER, Browser, Deployment, Running
 
-# They share one deployment, and with it one process of the test run.
-pytestmark = pytest.mark.xdist_group("production")
-
 ORDER = """reference,sku,description,quantity,unit_price,placed_at,country,currency
 P-1,CUP,Cup,2,4.50,{placed_at},DE,EUR
 """

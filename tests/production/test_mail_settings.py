@@ -66,7 +66,6 @@ def test_a_sender_that_is_no_address_is_refused_by_name(monkeypatch: pytest.Monk
         env_mailbox("MAIL_FROM", "orders@localhost")
 
 
-@pytest.mark.xdist_group("production")
 def test_a_server_without_a_sender_starts_nothing(undeployed: Deployment) -> None:
     server = "MAIL_URL=smtp://127.0.0.1"
 

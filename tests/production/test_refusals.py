@@ -1,10 +1,6 @@
 """What production refuses to start with, and in which words."""
 
-import pytest
-
 from tests.production.conftest import Deployment
-
-pytestmark = pytest.mark.xdist_group("production")
 
 CHECK = ["python", "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
 

@@ -40,10 +40,8 @@ from tests import judge
 from tests.temporal_workers.conftest import Engine, database_url
 from tests.temporal_workers.faults import Fault, Faults, Interference, Plan, now
 
-# One batch for the whole module: with several processes, all of it belongs to one.
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.xdist_group("fault_matrix"),
     pytest.mark.timeout(400),
     # Said of a step that was given up and has ended in the same moment.
     pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"),

@@ -29,13 +29,14 @@ ROOT = Path(__file__).parents[2]
 class WorkerProcess:
     """`manage.py runworker all`, on this test's database and queues."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         self._environment = os.environ | {
             "DATABASE_URL": database_url(),
             "SIMULATOR_DATABASE_URL": django_settings.SIMULATOR_DATABASE_URL,
             "SIMULATOR_SECONDS": "0.6",
             "TEMPORAL_ORDERS_QUEUE": django_settings.TEMPORAL_ORDERS_QUEUE,
             "TEMPORAL_SHIPPING_QUEUE": django_settings.TEMPORAL_SHIPPING_QUEUE,
+            **environment,
         }
         self._process: subprocess.Popen[str] | None = None
         self._said: list[str] = []
@@ -108,6 +109,27 @@ def test_the_second_sigterm_stops_at_once(worker_process: WorkerProcess, place: 
     worker_process.signal(signal.SIGTERM)
 
     assert worker_process.wait() == 128 + signal.SIGTERM
+
+
+class TestFewThreads:
+    @pytest.fixture
+    def worker_process(self, transactional_db: None, queues: None) -> Iterator[WorkerProcess]:
+        process = WorkerProcess(WORKER_DATABASE_THREADS="2")
+        yield process
+        process.kill()
+
+    def test_rows_that_somebody_holds_stop_no_other_order(
+        self, worker_process: WorkerProcess, place: PlaceOrder
+    ) -> None:
+        for _ in range(2):
+            place(lines=[NewLine("RUG", 1, 5_000)])
+        with psycopg.connect(database_url()) as somebody:
+            somebody.execute("SELECT 1 FROM orders_order FOR UPDATE")
+            worker_process.start()
+            worker_process.wait_for_line("receive_order")  # has waited in vain
+            order = place(lines=[NewLine("RUG", 1, 5_000)])
+
+            wait_for_status(order, "completed", seconds=60)
 
 
 def ledger(query: str) -> list[tuple[Any, ...]]:

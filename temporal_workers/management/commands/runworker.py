@@ -4,8 +4,11 @@ import asyncio
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections
 
 from temporal_workers import worker
+
+LOCK_WAIT = "1500ms"  # as long as the web waits; a database step may take longer, see workflows/steps.py
 
 
 class Command(BaseCommand):
@@ -15,9 +18,19 @@ class Command(BaseCommand):
         parser.add_argument("role", nargs="?", default="all", choices=[*worker.ROLES, "all"])
 
     def handle(self, *args: Any, role: str, **options: Any) -> None:
+        _wait_for_no_lock_for_ever()
         roles = worker.ROLES if role == "all" else (role,)
         asyncio.run(_serve(roles))
         worker.leave(0)
+
+
+def _wait_for_no_lock_for_ever() -> None:
+    """Let a step that waits for a row give its thread back before Temporal gives the step up and tries it again.
+
+    Otherwise one row that somebody holds takes all threads, a retry at a time, and every other order stands still.
+    """
+    connections["default"].settings_dict["OPTIONS"]["options"] = f"-c lock_timeout={LOCK_WAIT}"
+    connections.settings["default"]["OPTIONS"]["options"] = f"-c lock_timeout={LOCK_WAIT}"
 
 
 async def _serve(roles: tuple[str, ...]) -> None:
