@@ -118,7 +118,7 @@ class TestFewThreads:
         yield process
         process.kill()
 
-    def test_rows_that_somebody_holds_stop_no_other_order(
+    def test_a_step_gives_its_thread_back_where_somebody_holds_the_row_and_other_orders_go_on(
         self, worker_process: WorkerProcess, place: PlaceOrder
     ) -> None:
         for _ in range(2):
@@ -126,7 +126,7 @@ class TestFewThreads:
         with psycopg.connect(database_url()) as somebody:
             somebody.execute("SELECT 1 FROM orders_order FOR UPDATE")
             worker_process.start()
-            worker_process.wait_for_line("receive_order")  # has waited in vain
+            worker_process.wait_for_line("failed: OrderBusy")  # it gave its thread back
             order = place(lines=[NewLine("RUG", 1, 5_000)])
 
             wait_for_status(order, "completed", seconds=60)
