@@ -38,13 +38,13 @@ def refund_workflow_id(order_id: UUID, number: int) -> str:
     return f"refund-{order_id}-{number}"
 
 
-def readable(text: str) -> str:
-    """What the outside says, in one line and without what no database keeps, such as NUL and lone surrogates.
+def readable(text: str, most: int = 500) -> str:
+    """What the outside says, in one line, cut, and without what no database keeps, such as NUL and lone surrogates.
 
     Something stays something: an empty reason would be none.
     """
     kept = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return kept or ("?" if text else "")
+    return kept[:most] or ("?" if text else "")
 
 
 # Workflows

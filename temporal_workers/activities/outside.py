@@ -51,14 +51,14 @@ class PaymentCalls:
     @activity.defn(name=stub_name(contracts.charge_payment))
     async def charge_payment(self, charge: ChargePayment) -> ChargeResult:
         answer = await self._provider.charge(key=charge.key, amount_minor=charge.amount_minor, currency=charge.currency)
-        return ChargeResult(answer.reference, readable(answer.declined), answer.needs_customer)
+        return ChargeResult(readable(answer.reference, 80), readable(answer.declined), answer.needs_customer)
 
     @activity.defn(name=stub_name(contracts.refund_payment))
     async def refund_payment(self, refund: RefundPayment) -> RefundResult:
         reference = await self._provider.refund(
             key=refund.key, of_charge=refund.of_charge, amount_minor=refund.amount_minor, currency=refund.currency
         )
-        return RefundResult(reference)
+        return RefundResult(readable(reference, 80))
 
 
 class CarrierCalls:
@@ -72,12 +72,16 @@ class CarrierCalls:
     @activity.defn(name=stub_name(contracts.dispatch_parcel))
     async def dispatch_parcel(self, parcel: DispatchParcel) -> DispatchResult:
         booking = await self._provider.dispatch(key=parcel.key, recipient=parcel.recipient, address=parcel.address)
-        return DispatchResult(booking.carrier, booking.tracking_number, readable(booking.refused))
+        return DispatchResult(
+            readable(booking.carrier, 60), readable(booking.tracking_number, 80), readable(booking.refused)
+        )
 
     @activity.defn(name=stub_name(contracts.withdraw_parcel))
     async def withdraw_parcel(self, parcel: WithdrawParcel) -> WithdrawResult:
         gone = await self._provider.withdraw(key=parcel.key)
-        return WithdrawResult(gone.carrier, gone.tracking_number) if gone else WithdrawResult()
+        return (
+            WithdrawResult(readable(gone.carrier, 60), readable(gone.tracking_number, 80)) if gone else WithdrawResult()
+        )
 
 
 class ShopCalls:

@@ -15,8 +15,8 @@ from orders.services.paying import BankNews
 from orders.services.placing import NewLine
 from temporal_workers import contracts
 from temporal_workers.contracts import readable
-from temporal_workers.providers.protocols import ChargeAnswer
-from temporal_workers.providers.simulated import SimulatedBank
+from temporal_workers.providers.protocols import Booking, ChargeAnswer
+from temporal_workers.providers.simulated import SimulatedBank, SimulatedCarrier
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status
 from tests.temporal_workers.test_dispatch import money_of
@@ -112,3 +112,17 @@ def test_where_nobody_is_asked_a_run_waits_for_news_and_turns_no_circles(
         engine.stop()
 
     assert next(looks) <= 5
+
+
+def test_a_carrier_that_is_long_winded_holds_no_order_up(
+    engine: Engine, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dispatch(*_: Any, **__: Any) -> Booking:
+        return Booking("Meridian" * 20, "MP" * 100)
+
+    monkeypatch.setattr(SimulatedCarrier, "dispatch", dispatch)
+
+    order = place(lines=SMALL)
+    wait_for_status(order, "completed")
+
+    assert order.shipment.tracking_number == "MP" * 40
