@@ -54,9 +54,10 @@ async def record_test(test: str, order_id: UUID) -> None:
 
 
 def without_machine(part: Any) -> Any:
-    """The same history without the name of the machine that made it."""
+    """The same history without the name and the folders of the machine that made it."""
     if isinstance(part, dict):
-        return {key: "worker" if key == "identity" else without_machine(value) for key, value in part.items()}
+        said = {"identity": "worker", "stackTrace": ""}
+        return {key: said[key] if key in said else without_machine(value) for key, value in part.items()}
     if isinstance(part, str):
         return re.sub(r"^\d+@[^-]+-", "worker-", part)  # a sticky queue
     if isinstance(part, list):

@@ -173,8 +173,9 @@ def test_every_recording_says_what_it_shows() -> None:
     assert len(set(sentences)) == len(sentences)
 
 
-def test_recordings_carry_ids_and_no_customer() -> None:
+def test_recordings_carry_ids_and_neither_customers_nor_machines() -> None:
     for recording in RECORDINGS:
         told = recording.history.to_json()
         assert "@" not in told
+        assert 'File "' not in told.replace('\\"', '"')
         assert "Ann Lee" not in told
