@@ -12,9 +12,10 @@ from typing import Any
 from django.utils import timezone
 
 from orders import timeline, wording
+from orders.live_state import LiveState
 from orders.models import Event, Order, Payment, Review, Shipment
 from orders.money import country_name, format_money
-from orders.selectors import LiveState, OrderDetail
+from orders.selectors import OrderDetail
 from orders.services.placing import Address, InvalidOrder, NewLine, NewOrder
 from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL, on_main_road

@@ -24,6 +24,7 @@ from django.views.decorators.http import require_safe
 from orders import live, selectors, stuck, timeline, wording
 from orders.context import desk_state
 from orders.forms import AddressForm, ExtendForm, OrdersFilterForm
+from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries, format_money, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
@@ -245,7 +246,7 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "here": "",
         "run_url": _run_url(order_id),
         # An answer to a decision does not wait for Temporal: the page asks again soon by itself.
-        **live_context(selectors.live_state_of(detail, ask_engine=request.method == "GET")),
+        **live_context(live_state_of(detail, ask_engine=request.method == "GET")),
     }
 
 
@@ -321,11 +322,11 @@ def asking_fragment(
 
 def _live_fragments(order_id: uuid.UUID) -> list[str]:
     """Tries begin and fail without a new version of the order. Of one that nobody works at there is no news."""
-    state = selectors.live_state(order_id, ask_engine=True)
+    state = live_state(order_id, ask_engine=True)
     return [render_to_string("orders/_live.html", live_context(state))] if state.is_worked_on else []
 
 
-def live_context(state: selectors.LiveState) -> dict[str, Any]:
+def live_context(state: LiveState) -> dict[str, Any]:
     """A later look is a higher version."""
     return {"live": state, "live_at": time.time_ns() // 1_000_000}
 

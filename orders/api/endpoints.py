@@ -33,6 +33,7 @@ from orders.api.schemas import (
     RefundIn,
     RefundOut,
 )
+from orders.live_state import LiveState, live_state
 from orders.models import ApiScope
 from orders.services import addressing, attending, clients, reviewing, undoing
 from orders.services.placing import Address, NewLine, NewOrder
@@ -104,31 +105,31 @@ def orders(request: HttpRequest, status: States | None = None, search: str = "",
 
 
 @api.post("/orders/{order_id}/approve", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Approve an order")
-def approve(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> selectors.LiveState:
+def approve(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> LiveState:
     note = said.note if said else ""
     reviewing.approve(order_id=order_id, actor=decider(request), at=timezone.now(), note=note)
-    return selectors.live_state(order_id)
+    return live_state(order_id)
 
 
 @api.post("/orders/{order_id}/reject", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Reject an order")
-def reject(request: HttpRequest, order_id: UUID, said: ReasonIn) -> selectors.LiveState:
+def reject(request: HttpRequest, order_id: UUID, said: ReasonIn) -> LiveState:
     reviewing.reject(order_id=order_id, actor=decider(request), at=timezone.now(), reason=said.reason)
-    return selectors.live_state(order_id)
+    return live_state(order_id)
 
 
 @api.post("/orders/{order_id}/cancel", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Cancel an order")
-def cancel(request: HttpRequest, order_id: UUID, said: OptionalReasonIn | None = None) -> selectors.LiveState:
+def cancel(request: HttpRequest, order_id: UUID, said: OptionalReasonIn | None = None) -> LiveState:
     reason = said.reason if said else ""
     undoing.cancel(order_id=order_id, actor=decider(request), at=timezone.now(), reason=reason)
-    return selectors.live_state(order_id)
+    return live_state(order_id)
 
 
 @api.post("/orders/{order_id}/retry", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Let it try again")
-def retry(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> selectors.LiveState:
+def retry(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> LiveState:
     """For an order that waits for help (`stock_short`, `unconfirmed`, `undeliverable`), once that was given."""
     note = said.note if said else ""
     attending.retry(order_id=order_id, actor=decider(request), at=timezone.now(), note=note)
-    return selectors.live_state(order_id)
+    return live_state(order_id)
 
 
 @api.post(
@@ -144,11 +145,11 @@ def change_address(request: HttpRequest, order_id: UUID, said: ChangeAddressIn) 
 @api.post(
     "/orders/{order_id}/extend", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Give a review more time"
 )
-def extend(request: HttpRequest, order_id: UUID, said: ExtendIn) -> selectors.LiveState:
+def extend(request: HttpRequest, order_id: UUID, said: ExtendIn) -> LiveState:
     """The deadline of an open review moves to `due_at`."""
     actor = decider(request)
     reviewing.extend(order_id=order_id, actor=actor, at=timezone.now(), due_at=said.due_at, reason=said.reason)
-    return selectors.live_state(order_id)
+    return live_state(order_id)
 
 
 @api.post(
@@ -173,9 +174,9 @@ def refund(request: HttpRequest, order_id: UUID, wanted: RefundIn, key: Key) -> 
 
 
 @api.get("/orders/{order_id}/live", auth=READ, response={200: LiveOut, **REFUSALS}, summary="See where an order stands")
-def live(request: HttpRequest, order_id: UUID) -> selectors.LiveState:
+def live(request: HttpRequest, order_id: UUID) -> LiveState:
     """Asks Temporal as well; where that does not answer, what is known and since when."""
-    return selectors.live_state(order_id, ask_engine=True)
+    return live_state(order_id, ask_engine=True)
 
 
 @api.get("/orders/{order_id}/wait", auth=READ, response={200: LiveOut, **REFUSALS}, summary="Wait until it has ended")
@@ -183,7 +184,7 @@ def wait(
     request: HttpRequest, order_id: UUID, seconds: Annotated[int, Field(ge=1, le=25)] = 25
 ) -> StreamingHttpResponse:
     """Answers as soon as the order has ended; else, after `seconds`, where it stands then."""
-    selectors.live_state(order_id)
+    live_state(order_id)
     return waiting.answer_at_the_end(order_id, seconds=seconds)
 
 

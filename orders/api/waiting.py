@@ -12,8 +12,8 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connections
 from django.http import StreamingHttpResponse
 
-from orders import selectors
 from orders.api.schemas import LiveOut
+from orders.live_state import LiveState, live_state
 
 LOOK_SECONDS = 0.5
 
@@ -38,9 +38,9 @@ async def _body(order_id: UUID, seconds: int) -> AsyncIterator[bytes]:
     yield LiveOut.model_validate(state).model_dump_json().encode()
 
 
-def _look(order_id: UUID) -> selectors.LiveState:
+def _look(order_id: UUID) -> LiveState:
     """Runs in a thread of its own; its connection goes back when done."""
     try:
-        return selectors.live_state(order_id)
+        return live_state(order_id)
     finally:
         connections.close_all()

@@ -14,7 +14,8 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from orders import selectors, wording
+from orders import wording
+from orders.live_state import live_state
 from orders.models import Order
 from orders.runs import Attempt, Run, RunState, Told
 from orders.services import fulfilling, paying, reviewing
@@ -89,7 +90,7 @@ def test_a_try_is_told_with_its_number_its_error_and_when_the_next_one_is(at_ali
 def test_an_error_is_told_in_plain_words(charging: Order, kind: str, error: str, said: str) -> None:
     says(error=error, error_kind=kind)
 
-    assert selectors.live_state(charging.pk, ask_engine=True).last_error == said
+    assert live_state(charging.pk, ask_engine=True).last_error == said
 
 
 def test_no_name_of_the_engines_reaches_an_operator(at_alices: Client, charging: Order) -> None:
@@ -139,21 +140,21 @@ def test_what_was_heard_last_is_told_with_its_time(at_alices: Client, charging: 
 def test_an_order_that_nothing_carries_on_says_so(order_in_review: Order, run: Run, said: str) -> None:
     temporal.says = Told(run, NOW)
 
-    assert selectors.live_state(order_in_review.pk, ask_engine=True).problem == said
+    assert live_state(order_in_review.pk, ask_engine=True).problem == said
 
 
 def test_a_run_that_has_just_brought_its_order_to_the_end_is_no_problem(charging: Order) -> None:
     temporal.says = Told(Run(RunState.ENDED), NOW)
     temporal.meanwhile = lambda: Order.objects.filter(pk=charging.pk).update(version=charging.version + 1)
 
-    assert selectors.live_state(charging.pk, ask_engine=True).problem == ""
+    assert live_state(charging.pk, ask_engine=True).problem == ""
 
 
 def test_one_that_has_just_been_placed_has_no_run_yet(charging: Order) -> None:
     Order.objects.update(status="placed")
     temporal.says = Told(Run(RunState.UNKNOWN), NOW)
 
-    assert selectors.live_state(charging.pk, ask_engine=True).problem == ""
+    assert live_state(charging.pk, ask_engine=True).problem == ""
 
 
 def test_a_page_asks_again_while_the_engine_is_at_it(at_alices: Client, charging: Order) -> None:

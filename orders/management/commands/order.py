@@ -18,6 +18,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from orders import cli, live, money, selectors
+from orders.live_state import live_state, live_state_of
 from orders.models import ActorKind, Order
 from orders.services import actors, addressing, attending, placing, refunding, reviewing, transitions, undoing
 from orders.services.texts import wrong_with_text
@@ -132,7 +133,7 @@ class Command(BaseCommand):
 
     def show(self, *, order: str, json: bool, **options: Any) -> None:
         detail = selectors.order_detail(cli.find(order).pk)
-        state = selectors.live_state_of(detail, ask_engine=True)
+        state = live_state_of(detail, ask_engine=True)
         self.write(_document(cli.order_json(detail, state)) if json else cli.order_text(detail, state))
 
     def watch(self, *, order: str, json: bool, **options: Any) -> None:
@@ -151,7 +152,7 @@ class Command(BaseCommand):
             if news:
                 continue
             # It is quiet, and no event tells of a try that fails.
-            state = selectors.live_state(order.pk, ask_engine=True)
+            state = live_state(order.pk, ask_engine=True)
             if state.last_error and state.told != tried:
                 tried = state.told
                 line = {"order": order.number, "live": cli.live_json(state)}

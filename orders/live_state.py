@@ -1,0 +1,202 @@
+"""Where an order stands at this moment: our own rows, and what Temporal says of its run. Nothing here writes."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from orders import runs, selectors, wording
+from orders.models import Event, Order, Payment, Review, Shipment
+from orders.runs import RunState
+from orders.selectors import OrderDetail
+from orders.states import MAY_BE_UNDONE, TERMINAL, WAITS_FOR_PEOPLE, Status, Undo
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """Where an order stands at this moment: our own rows, and what Temporal says of its run where it was asked.
+
+    `attempt` counts the tries at what is being done, the one under way or the next one included; 0 where no step is
+    under way that we know of.
+    """
+
+    order_id: uuid.UUID
+    number: str
+    status: Status
+    step: str  # in words
+    since: datetime
+    deadline: datetime | None  # of the open review, or of the customer's word
+    outcome: str  # why it ended; empty before
+    doing: str  # in words; empty once it has ended
+    attempt: int = 0
+    last_error: str = ""  # in words
+    next_try_at: datetime | None = None
+    to_undo: tuple[str, ...] = ()  # what would be undone, or still is to be, first entry first
+    problem: str = ""  # in words: why nothing drives the order
+    engine_seen_at: datetime | None = None  # what Temporal said is from then
+    engine_away_since: datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether the engine is at it, so that a try may begin or fail without any row telling of it."""
+        return not self.has_ended and self.status not in WAITS_FOR_PEOPLE | {Status.AWAITING_CUSTOMER}
+
+    @property
+    def told(self) -> str:
+        """What is being done, which try it is, and why there has to be another."""
+        return wording.trying(self.doing, self.attempt, self.last_error)
+
+
+def live_state(order_id: uuid.UUID, *, ask_engine: bool = False) -> LiveState:
+    """From our rows, and where `ask_engine` from Temporal too, which takes a second at most.
+
+    Raises Order.DoesNotExist.
+    """
+    order = selectors.with_stock().get(pk=order_id)
+    if order.status_now in TERMINAL:
+        return _live_state(order)
+    return _live_state(
+        order,
+        review=order.reviews.filter(decision="").first(),
+        payments=list(order.payments.all()),
+        shipment=Shipment.objects.filter(order=order).first(),
+        events=list(order.events.order_by("-sequence")[:TROUBLE_WITHIN]),
+        told=runs.ask(order.pk, version=order.version) if ask_engine else None,
+    )
+
+
+def live_state_of(detail: OrderDetail, *, ask_engine: bool = False) -> LiveState:
+    """The same, of an order whose rows are here already."""
+    order = detail.order
+    if order.status_now in TERMINAL:
+        return _live_state(order)
+    is_open = detail.review is not None and not detail.review.decision
+    return _live_state(
+        order,
+        review=detail.review if is_open else None,
+        payments=detail.payments,
+        shipment=detail.shipment,
+        events=detail.events,
+        told=runs.ask(order.pk, version=order.version) if ask_engine else None,
+    )
+
+
+def _live_state(
+    order: Order,
+    *,
+    review: Review | None = None,
+    payments: Sequence[Payment] = (),
+    shipment: Shipment | None = None,
+    events: Sequence[Event] = (),
+    told: runs.Told | None = None,
+) -> LiveState:
+    status = order.status_now
+    told = told or runs.Told()
+    state = LiveState(
+        order_id=order.pk,
+        number=order.number,
+        status=status,
+        step=wording.STATUS_WORDS[status],
+        since=order.status_at,
+        deadline=review.due_at if review else _confirm_by(status, payments),
+        outcome=order.outcome,
+        doing="" if status in TERMINAL else wording.doing(status).rstrip("."),
+        to_undo=_to_undo(order, payments, shipment),
+        problem=_problem(order, told.run),
+        engine_seen_at=told.at,
+        engine_away_since=told.away_since,
+    )
+    if not state.is_worked_on:
+        return state
+    return _with_tries(state, _trouble(events), told.run.attempt if told.run else None)
+
+
+def _with_tries(state: LiveState, trouble: "_Trouble | None", attempt: runs.Attempt | None) -> LiveState:
+    """What has been tried: what our own rows know of, and what Temporal is at, or waits for, besides."""
+    if trouble:
+        state = replace(
+            state,
+            doing=trouble.doing,
+            attempt=trouble.attempt + 1,
+            last_error=trouble.error,
+            next_try_at=trouble.retry_at,
+        )
+    if attempt:
+        state = replace(
+            state,
+            doing=state.doing if trouble else wording.engine_step(attempt.step) or state.doing,
+            attempt=state.attempt or attempt.number,
+            last_error=wording.step_error(attempt.error_kind, attempt.error) or state.last_error,
+            next_try_at=attempt.next_at,
+        )
+    return state
+
+
+def _confirm_by(status: Status, payments: Sequence[Payment]) -> datetime | None:
+    if status != Status.AWAITING_CUSTOMER:
+        return None
+    return max((payment.confirm_by for payment in payments if payment.confirm_by), default=None)
+
+
+def _to_undo(order: Order, payments: Sequence[Payment], shipment: Shipment | None) -> tuple[str, ...]:
+    """What the rows imply: a package made ready, money taken or asked for, stock held; in the order of undoing it."""
+    refunded = any(p.kind == Payment.Kind.REFUND and p.status in SETTLED for p in payments)
+    there = {
+        Undo.RECALL: shipment is not None and shipment.status not in GONE,
+        Undo.REFUND: not refunded and any(p.kind == Payment.Kind.CHARGE and p.status in CHARGING for p in payments),
+        Undo.RELEASE: bool(getattr(order, "holds_stock", False)),
+    }
+    return tuple(entry.value for entry in MAY_BE_UNDONE.get(order.status_now, ()) if there[entry])
+
+
+CHARGING = (Payment.State.PROCESSING, Payment.State.REQUIRES_ACTION, Payment.State.SUCCEEDED)
+SETTLED = (Payment.State.SUCCEEDED, Payment.State.CANCELLED)
+GONE = (Shipment.State.DISPATCHED, Shipment.State.RECALLED)
+TROUBLE_WITHIN = 10  # events: after a try that failed, few follow before the next one
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """The try that failed last, if nothing has come of another one since."""
+
+    doing: str
+    attempt: int
+    error: str
+    retry_at: datetime | None
+
+
+def _trouble(events: Sequence[Event]) -> _Trouble | None:
+    """From the events, newest first."""
+    for event in events[:TROUBLE_WITHIN]:
+        told = event.payload
+        if event.type == "dispatch_failed":
+            doing, error = wording.DISPATCH_AGAIN, told.get("reason", "")
+        elif event.type == "undo_failed":
+            doing, error = wording.undoing(told.get("entry", "")), told.get("error", "")
+        elif "to" in told or event.type in UNDONE:
+            return None
+        else:
+            continue
+        retry_at = told.get("retry_at")
+        return _Trouble(
+            doing, int(told.get("attempt", 1)), error, datetime.fromisoformat(retry_at) if retry_at else None
+        )
+    return None
+
+
+UNDONE = ("recall", "recall_failed", "refund", "release")
+
+
+def _problem(order: Order, run: runs.Run | None) -> str:
+    """Why nothing drives the order; one that has not begun yet has no run."""
+    if run is None or order.status_now in TERMINAL:
+        return ""
+    if run.state == RunState.RUNNING:
+        return wording.RUN_BROKEN if run.is_broken else ""
+    if order.status_now == Status.PLACED or selectors.order_version(order.pk) != order.version:
+        return ""  # the row has been left behind: the run may have brought it to its end meanwhile
+    return wording.RUN_LOST if run.state == RunState.UNKNOWN else wording.RUN_CUT
