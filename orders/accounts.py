@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils.crypto import get_random_string
 
-from orders.roles import DECIDE_ESCALATED, DECIDES_ESCALATED, MAY, Role, permission
+from orders.roles import KEEPS_RECORDS, Role, rights_of
 
 # What the admin site asks for before it lets somebody keep accounts and stock.
 KEEPS = (
@@ -48,11 +48,8 @@ def create_roles() -> None:
     looks = Permission.objects.filter(content_type__app_label="orders", codename__startswith="view_")
     for role in Role:
         group, _ = Group.objects.get_or_create(name=role)
-        acts = [permission(action) for action in MAY[role]]
-        if role in DECIDES_ESCALATED:
-            acts.append(DECIDE_ESCALATED)
-        keeps = KEEPS if role == Role.ADMIN else ()
-        group.permissions.set([*looks, *_permissions([*acts, *keeps])])
+        keeps = KEEPS if role in KEEPS_RECORDS else ()
+        group.permissions.set([*looks, *_permissions([*rights_of(role), *keeps])])
 
 
 def _permissions(names: Sequence[str]) -> list[Permission]:

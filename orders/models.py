@@ -15,6 +15,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Cast, Concat
 from django.urls import reverse
 
+from orders.roles import RIGHTS
 from orders.states import HUMAN_ACTIONS, Status
 
 
@@ -95,7 +96,7 @@ class Order(models.Model):
         ordering = ["-placed_at", "-id"]
         permissions = [
             *((f"{action}_order", f"Can {action} an order") for action in HUMAN_ACTIONS),
-            ("decide_escalated_order", "Can decide on an order that was escalated"),
+            *((right.codename, f"Can {right.told}") for right in RIGHTS),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=list(Status)), name="order_status_known"),

@@ -3,6 +3,8 @@
 Pure: imports nothing but the standard library and `states`.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
@@ -27,9 +29,32 @@ MAY: dict[Role, frozenset[Action]] = {
 }
 
 
-# What has been escalated is decided by these.
+@dataclass(frozen=True)
+class Right:
+    """What is no action of its own in the table of transitions, and who may. `told` follows “Can”."""
+
+    name: str  # as Django's `has_perm` takes it; not beginning with `view_`, which everybody may
+    told: str
+    roles: frozenset[Role]
+
+    @property
+    def codename(self) -> str:
+        return self.name.partition(".")[2]
+
+
+_LEADS = frozenset({Role.LEAD, Role.ADMIN})
+
 DECIDE_ESCALATED = "orders.decide_escalated_order"
-DECIDES_ESCALATED = frozenset({Role.LEAD, Role.ADMIN})
+SEE_TEAM = "orders.see_team"
+
+# The permissions are declared, the groups filled and the page of roles written from this.
+RIGHTS = (
+    Right(DECIDE_ESCALATED, "decide on an order that was escalated", _LEADS),
+    Right(SEE_TEAM, "see how the team is doing", _LEADS),
+)
+
+# Who keeps accounts, goods and the programs that call the API, and sees the raw records.
+KEEPS_RECORDS = frozenset({Role.ADMIN})
 
 
 # How much of an order each role may refund in all, as an amount in the order's currency; None: all of it.
@@ -43,3 +68,8 @@ REFUND_LIMITS: dict[Role, Decimal | None] = {
 def permission(action: Action) -> str:
     """Name the permission that guards `action`, as Django's `has_perm` takes it."""
     return f"orders.{action}_order"
+
+
+def rights_of(role: Role) -> Collection[str]:
+    """The permissions of a role's group, besides those to look."""
+    return [permission(action) for action in MAY[role]] + [right.name for right in RIGHTS if role in right.roles]

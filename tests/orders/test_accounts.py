@@ -28,7 +28,7 @@ KEEPS = {
 }
 
 
-LEADS = {"orders.extend_order", "orders.decide_escalated_order"}
+LEADS = {"orders.extend_order", "orders.decide_escalated_order", "orders.see_team"}
 
 
 def _rights(role: str) -> set[str]:
