@@ -181,6 +181,7 @@
 
   let asking = false;
   let askAgain = false;
+  const heardSince = new Map(); // orders told of while an answer is under way, which may not know of them
   let askedAt = Date.now();
 
   async function catchUp() {
@@ -190,6 +191,7 @@
     }
     asking = true;
     askedAt = Date.now();
+    heardSince.clear();
     const url = new URL(body.dataset.catchUp, location.href);
     const shown = [...document.querySelectorAll("[data-order][data-version]")];
     if (shown.length) url.searchParams.set("shown", shown.map((root) => `${root.dataset.order}.${version(root)}`).join("_"));
@@ -204,6 +206,7 @@
         const told = await answer.json();
         told.fragments.forEach(apply);
         if (told.new) fresh = new Set(told.new);
+        heardSince.forEach(count);
         showNew();
       }
     } catch {
@@ -281,9 +284,14 @@
     change.fragments.forEach(apply);
     const order = document.getElementById(`order-${change.order}`);
     if (order && version(order) < change.version) catchUp();
-    if (newButton && change.open && !document.getElementById(`queue-${change.order}`)) fresh.add(change.order);
-    if (!change.open) fresh.delete(change.order);
+    count(change.open, change.order);
+    heardSince.set(change.order, change.open);
     showNew();
+  }
+
+  function count(isOpen, order) {
+    if (newButton && isOpen && !document.getElementById(`queue-${order}`)) fresh.add(order);
+    else fresh.delete(order);
   }
 
   function tell(message) {

@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.stack import Stack, Visitors, sign_in
 
@@ -204,6 +204,28 @@ def test_new_orders_wait_behind_a_button(stack: Stack, alice: Page) -> None:
     alice.locator("#new").click()
     expect(row(alice, order)).to_be_visible()
     expect(alice.locator("#new")).to_be_hidden()
+
+
+def test_an_order_that_comes_while_the_page_catches_up_is_not_lost(stack: Stack, alice: Page) -> None:
+    asked: list[Route] = []
+
+    def answer_late(route: Route) -> None:
+        asked.append(route)
+        if len(asked) > 1:
+            return  # a later answer would know of it
+        answer = route.fetch()
+        stack.hands("place", name="Between Times", reviewed=True)
+        expect(alice.locator("#new")).to_have_text("1 new")
+        told = answer.json()
+        handled = '<p id="queue_sum" class="quiet" data-version="9999999999999">handled</p>'
+        route.fulfill(response=answer, json={**told, "fragments": [*told["fragments"], handled]})
+
+    alice.route("**/live/queue/?**", answer_late)
+
+    alice.reload()
+
+    expect(alice.locator("#queue_sum")).to_have_text("handled")
+    expect(alice.locator("#new")).to_have_text("1 new")
 
 
 def test_eight_tabs_of_one_browser_are_all_live_and_none_hangs(stack: Stack, visitors: Visitors) -> None:
