@@ -10,15 +10,18 @@ morning's orders is as good as an order from the shop. So the age decides, and n
 Demonstration orders have made-up addresses that may be somebody's: their mails never go further than a folder.
 """
 
-from collections.abc import Iterator
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
+from typing import TypeVar
 
 from django.conf import settings
 from django.template.loader import render_to_string
 
 from orders import money
-from orders.models import Mail, Order, Payment, Shipment
+from orders.models import Event, Mail, Order, OrderLine, Payment, Shipment
 from orders.states import Action, Status
 
 ON_THE_WAY: dict[Action, Mail.Kind] = {
@@ -48,52 +51,63 @@ MOST_LINES_SHOWN = 50
 DEMONSTRATION = "demo-shop"  # is `orders.demo.SOURCE`, whose module builds on the services
 
 
-def tell_customer(order: Order, action: Action, *, at: datetime) -> None:
-    """Write the mail, if any, about the step that a locked order has just taken."""
-    kind = ON_THE_WAY.get(action) or AT_THE_END.get(order.status_now)
-    if kind is None or not _is_wanted(order):
+def tell_customers(orders: Sequence[Order], action: Action, *, at: datetime) -> None:
+    """Write the mails, if any, about the step that these locked orders have just taken."""
+    kinds = {order: kind for order in orders if (kind := ON_THE_WAY.get(action) or AT_THE_END.get(order.status_now))}
+    wanted = _wanted(list(kinds))
+    if not wanted:
         return
-    match kind:
-        case Mail.Kind.CONFIRMED:
-            _write(order, kind, at=at, **_bought(order))
-        case Mail.Kind.CONFIRM_PAYMENT:
-            _write(order, kind, at=at, **_to_confirm(order))
-        case Mail.Kind.SHIPPED:
-            _write(order, kind, at=at, **_sent(order))
-        case _:
-            _write(order, kind, at=at, **_money_back(order))
+    texts = {
+        Mail.Kind.CONFIRMED: _bought,
+        Mail.Kind.CONFIRM_PAYMENT: _to_confirm,
+        Mail.Kind.SHIPPED: _sent,
+    }
+    for kind in dict.fromkeys(kinds[order] for order in wanted):
+        these = [order for order in wanted if kinds[order] == kind]
+        _write(these, kind, texts.get(kind, _money_back)(these), at=at)
 
 
 def tell_of_refund(order: Order, refund: Payment, *, at: datetime) -> None:
     """Write the mail about a refund that an operator granted and the bank has made."""
-    if _is_wanted(order):
-        _write(order, Mail.Kind.REFUNDED, at=at, returned=money.format_money(refund.amount_minor, refund.currency))
+    if _wanted([order]):
+        returned = money.format_money(refund.amount_minor, refund.currency)
+        _write([order], Mail.Kind.REFUNDED, [{"returned": returned}], at=at)
 
 
-def _is_wanted(order: Order) -> bool:
-    if not settings.CUSTOMERS_GET_MAIL or not order.customer_email:
-        return False
-    if order.source == DEMONSTRATION and not settings.EMAIL_FILE_PATH:
-        return False
-    came_in = order.events.filter(sequence=1).values_list("at", flat=True).get()
-    return came_in - order.placed_at <= settings.MAIL_ORDERS_UP_TO
+def _wanted(orders: Sequence[Order]) -> list[Order]:
+    """Those of the orders whose customers get mail."""
+    if not settings.CUSTOMERS_GET_MAIL:
+        return []
+    reachable = [
+        order
+        for order in orders
+        if order.customer_email and (order.source != DEMONSTRATION or settings.EMAIL_FILE_PATH)
+    ]
+    came_in = dict(Event.objects.filter(order__in=reachable, sequence=1).values_list("order_id", "at"))
+    return [order for order in reachable if came_in[order.pk] - order.placed_at <= settings.MAIL_ORDERS_UP_TO]
 
 
-def _write(order: Order, kind: Mail.Kind, *, at: datetime, **told: object) -> None:
-    """Store the mail about the order's last event."""
+def _write(orders: Sequence[Order], kind: Mail.Kind, told: Sequence[Mapping[str, object]], *, at: datetime) -> None:
+    """Store the mail about each order's last event."""
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
-    known = {"number": order.number, "name": one_line(order.customer_name), "placed_at": order.placed_at}
-    Mail.objects.create(
-        order=order,
-        sequence=order.version,
-        kind=kind,
-        recipient=order.customer_email,
-        subject=_SUBJECTS[kind].format(order.number),
-        body=render_to_string(f"mails/{kind}.txt", known | told).strip() + "\n",
-        message_id=f"<order-{order.pk}.{order.version}@{domain}>",
-        created_at=at,
-        next_try_at=at,
+    Mail.objects.bulk_create(
+        Mail(
+            order=order,
+            sequence=order.version,
+            kind=kind,
+            recipient=order.customer_email,
+            subject=_SUBJECTS[kind].format(order.number),
+            body=render_to_string(f"mails/{kind}.txt", {**_known(order), **tells}).strip() + "\n",
+            message_id=f"<order-{order.pk}.{order.version}@{domain}>",
+            created_at=at,
+            next_try_at=at,
+        )
+        for order, tells in zip(orders, told, strict=True)
     )
+
+
+def _known(order: Order) -> dict[str, object]:
+    return {"number": order.number, "name": one_line(order.customer_name), "placed_at": order.placed_at}
 
 
 def one_line(text: str) -> str:
@@ -101,30 +115,44 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _bought(order: Order) -> dict[str, object]:
-    lines = list(order.lines.select_related("product"))
-    return {
-        "lines": [
-            (line.quantity, one_line(line.product.name), money.format_money(line.total_minor, order.currency))
-            for line in lines[:MOST_LINES_SHOWN]
-        ],
-        "more_lines": max(0, len(lines) - MOST_LINES_SHOWN),
-        "total": money.format_money(order.total_minor, order.currency),
-    }
+Part = TypeVar("Part", OrderLine, Payment)
+Told = list[dict[str, object]]  # for each order, what its mail says besides
 
 
-def _to_confirm(order: Order) -> dict[str, object]:
-    charge = order.payments.get(kind=Payment.Kind.CHARGE, status=Payment.State.REQUIRES_ACTION)
-    return {"amount": money.format_money(charge.amount_minor, charge.currency), "confirm_by": charge.confirm_by}
+def _bought(orders: Sequence[Order]) -> Told:
+    lines = _of_each(OrderLine.objects.filter(order__in=orders).select_related("product").order_by("position"))
+    return [
+        {
+            "lines": [
+                (line.quantity, one_line(line.product.name), money.format_money(line.total_minor, order.currency))
+                for line in lines[order.pk][:MOST_LINES_SHOWN]
+            ],
+            "more_lines": max(0, len(lines[order.pk]) - MOST_LINES_SHOWN),
+            "total": money.format_money(order.total_minor, order.currency),
+        }
+        for order in orders
+    ]
 
 
-def _sent(order: Order) -> dict[str, object]:
-    shipment = Shipment.objects.get(order=order)
-    return {
-        "carrier": shipment.carrier,
-        "tracking_number": shipment.tracking_number,
-        "address": list(_address_lines(shipment.address or {})),
-    }
+def _to_confirm(orders: Sequence[Order]) -> Told:
+    asking = Payment.objects.filter(order__in=orders, kind=Payment.Kind.CHARGE, status=Payment.State.REQUIRES_ACTION)
+    asked = {charge.order_id: charge for charge in asking}
+    return [
+        {"amount": money.format_money(charge.amount_minor, charge.currency), "confirm_by": charge.confirm_by}
+        for charge in (asked[order.pk] for order in orders)
+    ]
+
+
+def _sent(orders: Sequence[Order]) -> Told:
+    sent = {shipment.order_id: shipment for shipment in Shipment.objects.filter(order__in=orders)}
+    return [
+        {
+            "carrier": shipment.carrier,
+            "tracking_number": shipment.tracking_number,
+            "address": list(_address_lines(shipment.address or {})),
+        }
+        for shipment in (sent[order.pk] for order in orders)
+    ]
 
 
 def _address_lines(address: dict[str, str]) -> Iterator[str]:
@@ -135,9 +163,16 @@ def _address_lines(address: dict[str, str]) -> Iterator[str]:
             yield shown
 
 
-def _money_back(order: Order) -> dict[str, object]:
+def _money_back(orders: Sequence[Order]) -> Told:
     """What was charged and goes back, from the payments themselves; only what has really happened is said."""
-    payments = list(order.payments.all())
+    payments = _of_each(Payment.objects.filter(order__in=orders).order_by("created_at", "id"))
+    gone = set(
+        Shipment.objects.filter(order__in=orders, status=Shipment.State.DISPATCHED).values_list("order_id", flat=True)
+    )
+    return [_money_of(order, payments[order.pk]) | {"has_gone": order.pk in gone} for order in orders]
+
+
+def _money_of(order: Order, payments: Sequence[Payment]) -> dict[str, object]:
     charges = {payment.status for payment in payments if payment.kind == Payment.Kind.CHARGE}
     returned = sum(
         payment.amount_minor
@@ -149,5 +184,12 @@ def _money_back(order: Order) -> dict[str, object]:
         "nothing_charged": nothing_charged,
         "returned": money.format_money(returned, order.currency) if returned else "",
         "payment_refused": nothing_charged and Payment.State.FAILED in charges,
-        "has_gone": Shipment.objects.filter(order=order, status=Shipment.State.DISPATCHED).exists(),
     }
+
+
+def _of_each(parts: Iterable[Part]) -> Mapping[uuid.UUID, list[Part]]:
+    """The parts of each order, in their sequence."""
+    found: defaultdict[uuid.UUID, list[Part]] = defaultdict(list)
+    for part in parts:
+        found[part.order_id].append(part)
+    return found

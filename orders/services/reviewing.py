@@ -5,6 +5,7 @@ answers with the status it left.
 """
 
 import uuid
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +17,15 @@ from orders.models import Decision, Order, Review
 from orders.roles import DECIDE_ESCALATED
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.texts import wrong_with_note
-from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
+from orders.services.transitions import (
+    ActionRefused,
+    Step,
+    lock,
+    tell_engine_of_all,
+    transition,
+    transition_all,
+    words,
+)
 from orders.states import Action, Status, may
 
 
@@ -40,6 +49,9 @@ ARRIVED = (Status.DISPATCHED, Status.COMPLETED)
 
 REMINDER = 0.8  # of the time there is to decide
 LONGEST_REVIEW = timedelta(days=366)
+
+DECISIONS = {Action.APPROVE: Decision.APPROVED, Action.REJECT: Decision.REJECTED}
+WANTS_REASON = {Action.REJECT: "the customer and your colleagues", Action.EXTEND: "your colleagues"}
 
 
 @dataclass(frozen=True)
@@ -117,31 +129,17 @@ def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime,
     now, and ActionRefused where there is no review or no reason.
     """
     authorise(actor, Action.EXTEND)
-    reason = reason.strip()
     with transaction.atomic():
         order = lock(order_id)
-        review = open_review(order)
-        if review is None:
-            raise why_not_open(order)
-        if not reason:
-            raise ActionRefused("Give a reason: your colleagues will want to know why.")
-        if wrong := wrong_with_note(reason):
-            raise ActionRefused(f"The reason {wrong}.")
-        if not max(at, review.due_at) < due_at <= at + LONGEST_REVIEW:
+        reviews = reviews_of([order])[order.pk]
+        if refusal := why_not(order, reviews, Action.EXTEND, actor=actor):
+            raise refusal
+        note = checked_note(Action.EXTEND, reason)
+        if not max(at, reviews[0].due_at) < due_at <= at + LONGEST_REVIEW:
             raise DeadlineRefused(
                 f"The new deadline must be later than the present one, and at most {LONGEST_REVIEW.days} days away."
             )
-        order.reviews.filter(pk=review.pk).update(due_at=due_at, remind_at=reminder(at, due_at))
-        transition(
-            order,
-            Action.EXTEND,
-            actor=actor,
-            at=at,
-            due_at=due_at.isoformat(),
-            due_before=review.due_at.isoformat(),
-            note=reason,
-        )
-        tell_engine(order, Action.EXTEND, at=at, actor=actor.name)
+        extend_all([(order, reviews[0], due_at)], actor=actor, at=at, note=note)
     return order
 
 
@@ -151,7 +149,7 @@ def approve(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") 
     Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, ActionRefused otherwise (OrderBusy
     where the row is held by somebody else).
     """
-    return _decide(order_id, Action.APPROVE, Decision.APPROVED, actor=actor, at=at, note=note)
+    return _decide(order_id, Action.APPROVE, actor=actor, at=at, note=note)
 
 
 def reject(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> Order:
@@ -159,28 +157,77 @@ def reject(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> O
 
     Raises NotPermitted, ActionRefused without a reason, AlreadyDecided where somebody or the deadline was first.
     """
-    return _decide(order_id, Action.REJECT, Decision.REJECTED, actor=actor, at=at, note=reason)
+    return _decide(order_id, Action.REJECT, actor=actor, at=at, note=reason)
 
 
-def _decide(order_id: uuid.UUID, action: Action, decision: Decision, *, actor: Actor, at: datetime, note: str) -> Order:
+def _decide(order_id: uuid.UUID, action: Action, *, actor: Actor, at: datetime, note: str) -> Order:
     authorise(actor, action)
-    note = note.strip()
     with transaction.atomic():
         order = lock(order_id)
-        review = open_review(order)
-        if review is None or not may(order.status_now, action):
-            raise why_not_open(order)
-        if review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
-            raise ActionRefused("It was escalated: a lead has to decide.")
-        if action == Action.REJECT and not note:
-            raise ActionRefused("Give a reason: the customer and your colleagues will want to know why.")
-        if wrong := wrong_with_note(note):
-            raise ActionRefused(f"The reason {wrong}.")
-        close_review(order, decision, actor=actor, at=at, note=note)
-        outcome = f"Rejected: {note}"[:500] if action == Action.REJECT else ""
-        transition(order, action, actor=actor, at=at, outcome=outcome, note=note)
-        tell_engine(order, action, at=at, actor=actor.name)
+        if refusal := why_not(order, reviews_of([order])[order.pk], action, actor=actor):
+            raise refusal
+        decide_all([order], action, actor=actor, at=at, note=checked_note(action, note))
     return order
+
+
+# What one decision and many at once are made of. Callers hold the orders' locks, and have authorised the actor.
+
+
+def reviews_of(orders: Collection[Order]) -> Mapping[uuid.UUID, list[Review]]:
+    """Each order's reviews, the latest first."""
+    found: dict[uuid.UUID, list[Review]] = {order.pk: [] for order in orders}
+    for review in Review.objects.filter(order__in=found).select_related("decided_by").order_by("-id"):
+        found[review.order_id].append(review)
+    return found
+
+
+def why_not(order: Order, reviews: Sequence[Review], action: Action, *, actor: Actor) -> ActionRefused | None:
+    """Why this actor may not decide so on this order as it stands; `reviews` are its own, the latest first."""
+    review = reviews[0] if reviews else None
+    if review is None or review.decision or not may(order.status_now, action):
+        last = next((review for review in reviews if review.decision), None)
+        return AlreadyDecided(last, order.status_now) if last else not_decidable(order)
+    if action != Action.EXTEND and review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
+        return ActionRefused("It was escalated: a lead has to decide.")
+    return None
+
+
+def checked_note(action: Action, note: str) -> str:
+    """What was written, fit to be kept.
+
+    Raises ActionRefused where it is not, and where it is missing and the action needs one.
+    """
+    note = note.strip()
+    if action in WANTS_REASON and not note:
+        raise ActionRefused(f"Give a reason: {WANTS_REASON[action]} will want to know why.")
+    if wrong := wrong_with_note(note):
+        raise ActionRefused(f"The reason {wrong}.")
+    return note
+
+
+def decide_all(
+    orders: Sequence[Order], action: Action, *, actor: Actor, at: datetime, note: str, **told: object
+) -> None:
+    """Decide the open reviews of locked orders; `told` is kept with the note on each timeline."""
+    decided = {"decision": DECISIONS[action], "decided_by": actor.user, "decided_at": at, "note": note}
+    Review.objects.filter(order__in=orders, decision="").update(**decided)
+    outcome = f"Rejected: {note}"[:500] if action == Action.REJECT else ""
+    transition_all([Step(order, outcome, {"note": note, **told}) for order in orders], action, actor=actor, at=at)
+    tell_engine_of_all(orders, action, at=at, actor=actor.name)
+
+
+def extend_all(
+    waits: Sequence[tuple[Order, Review, datetime]], *, actor: Actor, at: datetime, note: str, **told: object
+) -> None:
+    """Give the open reviews of locked orders until then; `told` is kept with the note on each timeline."""
+    steps = []
+    for order, review, due_at in waits:
+        times = {"due_at": due_at.isoformat(), "due_before": review.due_at.isoformat()}
+        steps.append(Step(order, details={**times, "note": note, **told}))
+        review.due_at, review.remind_at = due_at, reminder(at, due_at)
+    Review.objects.bulk_update([review for _, review, _ in waits], ["due_at", "remind_at"])
+    transition_all(steps, Action.EXTEND, actor=actor, at=at)
+    tell_engine_of_all([order for order, _, _ in waits], Action.EXTEND, at=at, actor=actor.name)
 
 
 def _inconsistency(order: Order) -> str:
@@ -223,11 +270,7 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
             )
 
 
-def why_not_open(order: Order) -> ActionRefused:
-    """Who was first, or that there is nothing to decide on."""
-    last = order.reviews.select_related("decided_by").exclude(decision="").order_by("-decided_at").first()
-    if last:
-        return AlreadyDecided(last, order.status_now)
+def not_decidable(order: Order) -> ActionRefused:
     return ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.")
 
 
