@@ -163,6 +163,7 @@ class OrderAdmin(Records):
                 "fields": (
                     "customer_name",
                     "customer_email",
+                    "card_fingerprint",
                     "address_line1",
                     "address_line2",
                     "address_city",

@@ -65,6 +65,7 @@ def new_order(text: bytes, *, at: datetime) -> NewOrder:
         reference=reader.take("reference", str, ""),
         customer_name=reader.take("customer_name", str),
         customer_email=reader.take("customer_email", str, ""),
+        card_fingerprint=reader.take("card_fingerprint", str, ""),
         address=Address(
             country=read_address.take("country", str),
             **{part: read_address.take(part, str, "") for part in ("line1", "line2", "city", "region", "postal_code")},

@@ -248,6 +248,7 @@ def new_order(n: int, *, seed: int, placed_at: datetime) -> NewOrder:
         reference=f"{seed}-{n:06}",
         customer_name=name,
         customer_email=_mailbox(name, kind, rng),
+        card_fingerprint=_card(n, kind, seed),
         address=_address(country, rng),
         currency=country.currency,
         lines=_basket(kind, country.currency, rng),
@@ -262,6 +263,12 @@ def _mailbox(name: str, kind: Kind, rng: Random) -> str:
     if kind is Kind.DUBIOUS:
         return f"{plain.partition('.')[0]}{rng.randrange(1_000, 10_000)}@guerrillamail.com"
     return f"{plain}@{rng.choice(('example.com', 'example.net', 'example.org'))}"
+
+
+def _card(n: int, kind: Kind, seed: int) -> str:
+    """Most have a card of their own; the dubious ones share a few, which is how they are found out."""
+    rng = Random(f"card:{seed}:{n % 2 if kind is Kind.DUBIOUS else n}")  # noqa: S311 - a made-up card
+    return f"card_{rng.getrandbits(64):016x}"
 
 
 def _address(country: Country, rng: Random) -> Address:

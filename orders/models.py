@@ -12,7 +12,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models.functions import Cast, Concat, Upper
 from django.urls import reverse
 
 from orders.roles import RIGHTS
@@ -59,6 +59,9 @@ class Order(models.Model):
     version = models.PositiveIntegerField(default=0)
     customer_name = models.CharField(max_length=200)
     customer_email = models.CharField(max_length=254, blank=True)
+    card_fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="Tells one card from another, as the bank does; never the card's number."
+    )
     address_line1 = models.CharField(max_length=200, blank=True)
     address_line2 = models.CharField(max_length=200, blank=True)
     address_city = models.CharField(max_length=100, blank=True)
@@ -112,7 +115,24 @@ class Order(models.Model):
         indexes = [
             models.Index(F("placed_at").desc(), F("id").desc(), name="order_newest"),
             models.Index("status", F("placed_at").desc(), F("id").desc(), name="order_newest_by_status"),
-            models.Index("customer_email", name="order_customer_email", condition=~Q(customer_email="")),
+            models.Index(
+                "customer_email",
+                F("placed_at").desc(),
+                name="order_same_email",
+                condition=~Q(customer_email=""),
+            ),
+            models.Index(
+                "card_fingerprint", F("placed_at").desc(), name="order_same_card", condition=~Q(card_fingerprint="")
+            ),
+            models.Index(Upper("customer_name"), F("placed_at").desc(), name="order_same_name"),
+            models.Index(
+                Upper("address_line1"),
+                "address_postal_code",
+                "address_country",
+                F("placed_at").desc(),
+                name="order_same_address",
+                condition=~Q(address_line1=""),
+            ),
             GinIndex("search", name="order_search"),
         ]
 
@@ -190,6 +210,7 @@ class Review(models.Model):
     remind_at = models.DateTimeField(null=True, blank=True, help_text="Empty once it was done.")
     reasons = models.JSONField(default=list, help_text='[{"code": …, "text": …}]')
     risk_score = models.FloatField(default=0)
+    risk_parts = models.JSONField(default=list, help_text='[{"text": …, "weight": …}], as the rules weighed it then.')
     decision = models.CharField(max_length=10, choices=Decision.choices, blank=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True

@@ -44,10 +44,19 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class RiskPart:
+    """What a risk score is made of; `weight` is from 0 to 1."""
+
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     ruling: Ruling
     risk_score: float
     reasons: tuple[Reason, ...] = field(default=())
+    risk_parts: tuple[RiskPart, ...] = field(default=())
 
 
 def _money(amount: Decimal, currency: str) -> str:
@@ -57,7 +66,7 @@ def _money(amount: Decimal, currency: str) -> str:
     return shown if decimals.strip("0") else whole
 
 
-def risk_parts(facts: Facts) -> tuple[tuple[str, float], ...]:
+def risk_parts(facts: Facts) -> tuple[RiskPart, ...]:
     """The parts of the risk score that apply, each with its weight.
 
     The weights are ours, set by judgement; none alone passes 0.8, and three together do.
@@ -72,25 +81,25 @@ def risk_parts(facts: Facts) -> tuple[tuple[str, float], ...]:
         ("24 or more of one product", 0.15, facts.most_of_one_product >= 24),
         ("3 or more orders in an hour", 0.35, facts.orders_in_last_hour >= 3),
     )
-    return tuple((text, weight) for text, weight, applies in parts if applies)
+    return tuple(RiskPart(text, weight) for text, weight, applies in parts if applies)
 
 
 def judge(facts: Facts, *, review_everything: bool = False) -> Verdict:
     """Pass the order, send it to people with the reasons, or block it with the reason."""
     parts = risk_parts(facts)
-    score = round(min(1.0, sum(weight for _, weight in parts)), 2)
+    score = round(min(1.0, sum(part.weight for part in parts)), 2)
     if facts.forbidden:
         blocked = tuple(Reason("forbidden_goods", f"{sku} may not be sold: {why}") for sku, why in facts.forbidden)
-        return Verdict(Ruling.BLOCK, score, blocked)
+        return Verdict(Ruling.BLOCK, score, blocked, parts)
 
     reasons = []
     if facts.amount >= REVIEW_FROM:
         reasons.append(Reason("high_amount", f"{_money(REVIEW_FROM, facts.currency)} or more"))
     if score > RISK_FREE_UP_TO:
-        told = ", ".join(text for text, _ in parts)
+        told = ", ".join(part.text for part in parts)
         reasons.append(Reason("high_risk", f"Risk {score:.2f}: {told}"))
     if facts.is_first_order and facts.amount > FIRST_ORDER_FREE_UP_TO:
         reasons.append(Reason("first_order", f"First order, over {_money(FIRST_ORDER_FREE_UP_TO, facts.currency)}"))
     if review_everything and not reasons:
         reasons.append(Reason("every_order", "Every order is reviewed"))
-    return Verdict(Ruling.REVIEW if reasons else Ruling.PASS, score, tuple(reasons))
+    return Verdict(Ruling.REVIEW if reasons else Ruling.PASS, score, tuple(reasons), parts)

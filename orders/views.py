@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import live, selectors, stuck, timeline, wording
+from orders import live, related, selectors, stuck, timeline, wording
 from orders.context import desk_state
 from orders.forms import AddressForm, ExtendForm, OrdersFilterForm
 from orders.live_state import LiveState, live_state, live_state_of
@@ -237,6 +237,7 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status, detail.review),
         "needs_help": status in NEEDS_ATTENTION,
+        "related": related.related_orders(detail.order),
         "extensions": ExtendForm.MINUTES,
         "address_parts": _address_parts(detail.order, refusal),
         "address_seen": addressing.fingerprint(address_of(detail.order)),

@@ -124,6 +124,7 @@ class OrderIn(In):
     currency: Text = Field(description="ISO 4217.")
     lines: list[LineIn] = Field(description="1 to 1,000.")
     reference: Text = Field("", description="Your own number; a client has each only once.")
+    card_fingerprint: Text = Field("", description="What tells one card from another at your bank; never its number.")
     decide_within_seconds: Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)] | None = Field(
         None, description="How long a review may wait for a decision; else what the desk has set."
     )

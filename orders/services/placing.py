@@ -1,5 +1,6 @@
 """Accepting an order, or refusing it with the name of every bad field."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,6 +78,7 @@ class NewOrder:
     lines: Sequence[NewLine]
     placed_at: datetime
     customer_email: str = ""
+    card_fingerprint: str = ""  # as the bank tells one card from another; never the number
     reference: str = ""
     decide_within: timedelta | None = None
 
@@ -103,6 +105,7 @@ def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
                 version=1,
                 customer_name=new.customer_name.strip(),
                 customer_email=new.customer_email.strip().lower(),
+                card_fingerprint=new.card_fingerprint.strip(),
                 **{f"address_{name}": value for name, value in asdict(new.address.stripped()).items()},
                 currency=new.currency,
                 total_minor=_total(new.lines),
@@ -146,6 +149,7 @@ def _refuse_bad_input(new: NewOrder, *, at: datetime) -> None:
         "reference": (new.reference, 80),
         "customer_name": (new.customer_name, 200),
         "customer_email": (new.customer_email, 254),
+        "card_fingerprint": (new.card_fingerprint, 64),
     }
     for name, (value, most) in texts.items():
         if wrong := wrong_with_text(value, most):
@@ -158,6 +162,8 @@ def _refuse_bad_input(new: NewOrder, *, at: datetime) -> None:
             validate_email(new.customer_email.strip())
         except ValidationError:
             errors["customer_email"] = "is not an e-mail address"
+    if "card_fingerprint" not in errors and _is_card_number(new.card_fingerprint):
+        errors["card_fingerprint"] = "is a card's number, which is not kept here: send what tells one card from another"
     errors |= wrong_with_address(new.address)
     if not money.is_currency(new.currency):
         errors["currency"] = "is not an ISO 4217 currency code, such as EUR"
@@ -165,6 +171,15 @@ def _refuse_bad_input(new: NewOrder, *, at: datetime) -> None:
     errors |= _wrong_with_lines(new.lines)
     if errors:
         raise InvalidOrder(errors)
+
+
+def _is_card_number(text: str) -> bool:
+    """Whether it is made of digits whose checksum is that of a payment card."""
+    digits = [int(sign) for sign in re.sub(r"[\s-]", "", text) if sign.isdecimal()]
+    if not 12 <= len(digits) <= 19 or not re.fullmatch(r"[\d\s-]+", text):
+        return False
+    doubled = (divmod(2 * digit, 10) for digit in digits[-2::-2])
+    return (sum(digits[-1::-2]) + sum(tens + ones for tens, ones in doubled)) % 10 == 0
 
 
 def wrong_with_address(address: Address) -> dict[str, str]:

@@ -258,6 +258,7 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
                 at_deadline=Review.AtDeadline.ESCALATE if settings.REVIEW_ESCALATES else Review.AtDeadline.EXPIRE,
                 reasons=reasons,
                 risk_score=verdict.risk_score,
+                risk_parts=[asdict(part) for part in verdict.risk_parts],
             )
             transition(
                 order,

@@ -10,6 +10,8 @@ from django.utils.safestring import SafeString
 from orders import money as amounts
 from orders import wording
 from orders.models import Order, Payment, Review
+from orders.related import Related
+from orders.states import Status
 
 register = template.Library()
 
@@ -25,9 +27,9 @@ def country(code: str) -> str:
 
 
 @register.simple_tag
-def status(order: Order) -> SafeString:
+def status(order: Order | Related) -> SafeString:
     """The order's status by word, shape and colour."""
-    now = order.status_now
+    now = Status(order.status)
     return format_html('<span class="status {}">{}</span>', wording.tone(now), wording.STATUS_WORDS[now])
 
 

@@ -74,7 +74,7 @@ RISKS: dict[str, dict[str, Any]] = {
 def test_each_risk_counts_by_itself_and_none_alone_needs_a_person(risk: str) -> None:
     facts = replace(CALM, **RISKS[risk])
 
-    assert [text for text, _ in risk_parts(facts)] == [risk]
+    assert [part.text for part in risk_parts(facts)] == [risk]
     assert judge(facts).ruling == Ruling.PASS
 
 

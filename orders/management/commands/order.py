@@ -222,6 +222,7 @@ def _place_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--reference", help="its number there")
     parser.add_argument("--name", dest="customer_name", help="of the customer")
     parser.add_argument("--email", dest="customer_email", help="of the customer")
+    parser.add_argument("--card", dest="card_fingerprint", help="what tells the card from others; never its number")
     _address_arguments(parser)
     parser.add_argument("--currency", default="EUR", help="such as EUR, the default")
     parser.add_argument("--line", type=_line, action="append", metavar="SKU:QUANTITY:PRICE", help="may be repeated")
@@ -251,7 +252,7 @@ def _order_text(options: dict[str, Any]) -> bytes:
 
 
 def _from_options(options: dict[str, Any]) -> dict[str, Any]:
-    named = ("source", "reference", "customer_name", "customer_email", "currency")
+    named = ("source", "reference", "customer_name", "customer_email", "card_fingerprint", "currency")
     lines = []
     for index, (sku, quantity, price) in enumerate(options["line"] or []):
         try:
