@@ -1,13 +1,14 @@
 """The cast, a shop with goods, and orders placed through the same services as everybody's."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connections
+from django.db.backends.signals import connection_created
 from pytest_django import Settings
 
 from orders import accounts
@@ -15,6 +16,7 @@ from orders.models import Order, Product
 from orders.services import fulfilling, paying, placing, reviewing, shipping, stocking
 from orders.services.actors import SYSTEM, Actor
 from orders.services.placing import Address, NewLine, NewOrder
+from tests.threads import Watch
 
 PlaceOrder = Callable[..., Order]
 
@@ -23,6 +25,20 @@ PlaceOrder = Callable[..., Order]
 def _no_lasting_connections() -> None:
     """Threads end with their tests: a connection they kept would hold up the test database's removal."""
     connections.settings["default"]["CONN_MAX_AGE"] = 0
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _watch() -> Iterator[Watch]:
+    watch = Watch()
+    connection_created.connect(watch.opened)
+    yield watch
+    connection_created.disconnect(watch.opened)
+
+
+@pytest.fixture(autouse=True)
+def _threads_close_their_connections(_watch: Watch) -> Iterator[None]:
+    yield
+    assert _watch.left_open() == []
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,12 @@
 """Placing an order over the API, exactly once."""
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 import pytest
-from django.db import connections
 from django.test import Client
 
 from orders.models import Event, Order, Outbox
 from tests.api.calls import nothing_is_left, refused, send
 from tests.api.conftest import Body, Caller
+from tests.threads import at_once
 
 
 def test_it_places_the_order_and_tells_the_engine(shop: Client, body: Body) -> None:
@@ -76,14 +73,7 @@ def test_without_a_sound_key_nothing_is_placed(shop: Client, body: Body, key: st
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_requests_at_once_with_one_key_one_places_it(shop: Client, body: Body) -> None:
-    def call(_: int) -> Any:
-        try:
-            return send(shop, body)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(call, range(8)))
+    answers = at_once(*[lambda: send(shop, body)] * 8)
 
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1

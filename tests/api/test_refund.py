@@ -1,11 +1,9 @@
 """Refunds over the API: by a user, within that user's limit, once for each key."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connections
 from django.test import Client
 
 from orders.models import Order, Outbox
@@ -15,6 +13,7 @@ from tests.api.calls import refused, send
 from tests.api.conftest import Body, Caller
 from tests.conftest import PlaceOrder
 from tests.orders.test_refunding import NOW, completed
+from tests.threads import at_once
 
 
 @pytest.fixture
@@ -89,14 +88,7 @@ def test_the_same_key_for_something_else_is_a_conflict(
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_requests_at_once_with_one_key_one_refunds(desk: Client, order: Order) -> None:
-    def call(_: int) -> Any:
-        try:
-            return refund(desk, order)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(call, range(8)))
+    answers = at_once(*[lambda: refund(desk, order)] * 8)
 
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
     assert refunds_of(order) == [1_250]

@@ -1,13 +1,10 @@
 """Changing an order's address: how far, by whom, to what, and against a dispatch at the same instant."""
 
-import threading
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 
 from orders.models import ActorKind, Order, Outbox
 from orders.services import addressing, fulfilling, paying, placing, reviewing, shipping
@@ -17,6 +14,7 @@ from orders.services.transitions import ActionRefused
 from orders.states import TRANSITIONS, Action, Status
 from orders.timeline import tell
 from tests.conftest import PlaceOrder
+from tests.threads import at_once
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 PARIS = Address("FR", line1="5 rue Cler", city="Paris", postal_code="75007")
@@ -143,30 +141,12 @@ def test_against_a_dispatch_at_the_same_instant_it_counts_or_is_refused(
 ) -> None:
     order = place(lines=[NewLine("LAMP", 1, 20_000)])
     ready_for_the_carrier(order)
-    start, refused, parcels = threading.Barrier(2), list[ActionRefused](), list[shipping.Parcel]()
 
-    def move() -> None:
-        try:
-            change(order, as_alice)
-        except ActionRefused as refusal:
-            refused.append(refusal)
+    moved, parcel = at_once(
+        lambda: change(order, as_alice),
+        lambda: shipping.begin_dispatch(order_id=order.pk, at=NOW),
+        may_raise=ActionRefused,
+    )
 
-    def dispatch() -> None:
-        parcels.append(shipping.begin_dispatch(order_id=order.pk, at=NOW))
-
-    def run(job: Callable[[], None]) -> None:
-        start.wait()
-        try:
-            job()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=[job]) for job in (move, dispatch)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    (parcel,) = parcels
     assert parcel.address == asdict(address_of(order))
-    assert parcel.address["city"] == ("Berlin" if refused else "Paris")
+    assert parcel.address["city"] == ("Berlin" if isinstance(moved, ActionRefused) else "Paris")

@@ -1,11 +1,9 @@
 """Letting an order that waits for help try again: by whom, from where, twice, at the same instant."""
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 
 from orders.models import ActorKind, Decision, Order, Outbox, Review
 from orders.services import attending, placing, reviewing, undoing
@@ -15,6 +13,7 @@ from orders.services.placing import Address
 from orders.services.reviewing import AlreadyDecided
 from orders.services.transitions import ActionRefused
 from orders.states import NEEDS_ATTENTION, Status
+from tests.threads import at_once
 
 PARIS = Address("FR", line1="5 rue Cler", city="Paris", postal_code="75007")
 
@@ -125,29 +124,15 @@ def test_where_the_retry_is_too_late_the_address_stays(
 def test_of_a_retry_and_a_cancel_at_the_same_instant_one_wins(
     undeliverable_order: Order, as_alice: Actor, as_bob: Actor
 ) -> None:
-    start, refused = threading.Barrier(2), []
-
-    def at_once(do: str) -> None:
-        start.wait()
-        try:
-            if do == "retry":
-                retry(undeliverable_order, as_alice)
-            else:
-                undoing.cancel(order_id=undeliverable_order.pk, actor=as_bob, at=now(), reason="")
-        except ActionRefused as refusal:
-            refused.append((do, refusal))
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=at_once, args=[do]) for do in ("retry", "cancel")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    retried, _ = at_once(
+        lambda: retry(undeliverable_order, as_alice),
+        lambda: undoing.cancel(order_id=undeliverable_order.pk, actor=as_bob, at=now(), reason=""),
+        may_raise=ActionRefused,
+    )
 
     undeliverable_order.refresh_from_db()
     # A package that is being made ready can be cancelled still: then both have happened, one after the other.
     decided = list(undeliverable_order.events.filter(type__in=["retry", "cancel"]).order_by("sequence"))
     assert undeliverable_order.status == "cancelling"
-    assert [event.type for event in decided] == (["cancel"] if refused else ["retry", "cancel"])
-    assert all(do == "retry" for do, _ in refused)
+    expected = ["cancel"] if isinstance(retried, ActionRefused) else ["retry", "cancel"]
+    assert [event.type for event in decided] == expected

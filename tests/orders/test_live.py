@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.test import AsyncClient
 
 from orders import live
@@ -19,6 +19,7 @@ from orders.models import Order
 from orders.services import fulfilling, paying, relaying, reviewing
 from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
+from tests.threads import closing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,13 +29,7 @@ SECONDS = 10
 async def in_thread(do: Callable[[], Any]) -> Any:
     """Use the ORM from an async test; the thread's connection goes with it."""
 
-    def done() -> Any:
-        try:
-            return do()
-        finally:
-            connections.close_all()
-
-    return await sync_to_async(done, thread_sensitive=False)()
+    return await sync_to_async(closing(do), thread_sensitive=False)()
 
 
 def read(frame: bytes | None) -> tuple[str, Any]:

@@ -6,9 +6,7 @@ Each order of arrival is played on the row here; the same with an engine at work
 import hashlib
 import hmac
 import json
-import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +22,7 @@ from orders.services.actors import Actor
 from orders.services.paying import BankNews, Heard
 from orders.services.placing import NewLine
 from tests.conftest import PlaceOrder
+from tests.threads import at_once
 
 SECRET = "a secret between bank and desk"
 URL = "/webhooks/payments"
@@ -443,25 +442,6 @@ class TestUnconfirmed:
 
 
 # At the same instant
-
-
-def at_once(*jobs: Callable[[], object]) -> list[object]:
-    """What each of the jobs, started together, answers."""
-    gate, found = threading.Barrier(len(jobs)), list[object]([None] * len(jobs))
-
-    def run(place: int, job: Callable[[], object]) -> None:
-        gate.wait()
-        try:
-            found[place] = job()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
 
 
 @pytest.mark.django_db(transaction=True)

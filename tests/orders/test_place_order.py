@@ -1,18 +1,17 @@
 """What placing accepts and leaves behind, and that what it refuses leaves nothing."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from orders.models import ActorKind, Event, Order, OrderLine, Outbox, Product
 from orders.services import placing
 from orders.services.actors import SYSTEM, Actor
 from orders.services.placing import Address, DuplicateReference, InvalidOrder, NewLine, NewOrder
+from tests.threads import at_once
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 
@@ -201,16 +200,13 @@ def test_orders_without_a_reference_are_never_taken_for_one_another() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_send_the_same_reference_at_once_one_places_it() -> None:
-    def send(_: int) -> str:
+    def send() -> str:
         try:
             return placing.place_order(new=GOOD, actor=SYSTEM, at=NOW).number
         except DuplicateReference as there:
             return there.order.number
-        finally:
-            connection.close()
 
-    with ThreadPoolExecutor(8) as pool:
-        numbers = set(pool.map(send, range(16)))
+    numbers = set(at_once(*[send] * 8))
 
     assert len(numbers) == 1
     assert _rows() == (1, 2, 1, 1)

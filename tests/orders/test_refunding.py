@@ -1,12 +1,11 @@
 """Granting a refund: how much, by whom, of which order, twice, at the same instant."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 
 from orders.models import Order, Outbox, Payment
 from orders.services import fulfilling, paying, refunding, reviewing, shipping, undoing
@@ -14,6 +13,7 @@ from orders.services.actors import SYSTEM, Actor, NotPermitted
 from orders.services.placing import NewLine
 from orders.services.transitions import ActionRefused
 from tests.conftest import PlaceOrder
+from tests.threads import at_once
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 
@@ -181,34 +181,13 @@ def test_a_refund_of_a_charge_that_the_bank_does_not_know_leaves_room_for_anothe
     assert again.idempotency_key == f"order-{order.pk}:refund-2"
 
 
-def side_by_side(*jobs: Callable[[], object]) -> list[Exception]:
-    """Run each in a thread of its own, all at once; answer with what they raised."""
-    start, raised = threading.Barrier(len(jobs)), list[Exception]()
-
-    def run(job: Callable[[], object]) -> None:
-        start.wait()
-        try:
-            job()
-        except (ActionRefused, IntegrityError) as error:
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=[job]) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return raised
-
-
 @pytest.mark.django_db(transaction=True)
 class TestAtTheSameInstant:
     def test_of_eight_refunds_as_many_come_through_as_there_is_money(self, order: Order, as_lead: Actor) -> None:
-        raised = side_by_side(*[lambda: refund(order, as_lead, 6_000)] * 8)
+        answers = at_once(*[lambda: refund(order, as_lead, 6_000)] * 8, may_raise=ActionRefused)
 
         assert refunds_of(order) == [6_000] * 3
-        assert len(raised) == 5
+        assert sum(isinstance(answer, ActionRefused) for answer in answers) == 5
 
     def test_the_database_alone_holds_it_too(self, order: Order) -> None:
         def write(key: str) -> Callable[[], object]:
@@ -222,7 +201,8 @@ class TestAtTheSameInstant:
                 created_at=NOW,
             )
 
-        raised = side_by_side(*[write(f"key-{number}") for number in range(4)])
+        answers = at_once(*[write(f"key-{number}") for number in range(4)], may_raise=IntegrityError)
+        raised = [answer for answer in answers if isinstance(answer, IntegrityError)]
 
         assert refunds_of(order) == [15_000]
         assert ["payment_refunds_within_charge" in str(error) for error in raised] == [True] * 3

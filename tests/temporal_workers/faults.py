@@ -13,13 +13,13 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from orders.services.transitions import ActionRefused
 from temporal_workers.attempts import AttemptLog
+from tests.threads import in_a_thread
 
 Effect = Callable[[], Awaitable[Any]]
 Deed = Callable[[UUID], Any]  # what a person does, through a service
@@ -124,16 +124,11 @@ class OutOfOrder(Exception):
 
 
 async def _do(deed: Deed, order_id: UUID) -> str:
-    def in_a_thread() -> str:
-        try:
-            deed(order_id)
-        except ActionRefused as refused:
-            return str(refused)
-        finally:
-            connection.close()
-        return "done"
-
-    return await asyncio.to_thread(in_a_thread)
+    try:
+        await in_a_thread(deed, order_id)
+    except ActionRefused as refused:
+        return str(refused)
+    return "done"
 
 
 class Faults:

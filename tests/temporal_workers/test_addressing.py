@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection
 
 from orders.models import Order
 from orders.services import addressing, attending, placing, reviewing
@@ -21,6 +20,7 @@ from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import SimulatedCarrier
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import SECONDS_TO_SETTLE, Engine, events_of, wait_for_status
+from tests.threads import in_a_thread
 
 PARIS = Address("FR", line1="5 rue Cler", city="Paris", postal_code="75007")
 
@@ -138,7 +138,7 @@ def test_a_carrier_that_is_asked_again_hears_the_same_address(
         asked.append(wanted["address"]["city"])
         if len(asked) > 1:
             return await dispatch_for_good(carrier, **wanted)
-        await asyncio.to_thread(try_to_change)
+        await in_a_thread(try_to_change)
         raise ProviderUnavailable("out of order")
 
     def try_to_change() -> None:
@@ -146,8 +146,6 @@ def test_a_carrier_that_is_asked_again_hears_the_same_address(
             change(order, as_alice)
         except ActionRefused as refusal:
             refused.append(refusal)
-        finally:
-            connection.close()
 
     monkeypatch.setattr(SimulatedCarrier, "dispatch", dispatch)
 

@@ -1,6 +1,5 @@
 """What arrives, or ends, just when the workflow looks elsewhere."""
 
-import asyncio
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +19,7 @@ from temporal_workers.providers.simulated import SimulatedBank, SimulatedCarrier
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status
 from tests.temporal_workers.test_dispatch import money_of
+from tests.threads import in_a_thread
 
 SMALL = [NewLine("LAMP", 1, 20_000)]
 
@@ -32,7 +32,7 @@ def test_a_charge_that_the_bank_told_of_by_itself_is_kept_though_its_answers_wer
     async def told_otherwise(bank: SimulatedBank, *, key: str, amount_minor: int, currency: str) -> Any:
         answer = await charge(bank, key=key, amount_minor=amount_minor, currency=currency)
         news = BankNews("n1", Payment.State.SUCCEEDED, key, answer.reference, amount_minor, currency)
-        await asyncio.to_thread(paying.hear_bank, news=news, at=datetime.now(UTC))
+        await in_a_thread(paying.hear_bank, news=news, at=datetime.now(UTC))
         raise ApplicationError("The answer was lost.", non_retryable=True)
 
     monkeypatch.setattr(SimulatedBank, "charge", told_otherwise)

@@ -25,6 +25,7 @@ from orders_site.env import mail_server_from_url
 from temporal_workers.mailer import Mailer, Post
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
+from tests.threads import at_once
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 PARSER = BytesParser(policy=email.policy.default)
@@ -284,17 +285,10 @@ class TestPosting:
         orders = [cancelled() for _ in range(20)]
 
         def send_all() -> None:
-            try:
-                while post():
-                    pass
-            finally:
-                connection.close()
+            while post():
+                pass
 
-        mailers = [threading.Thread(target=send_all) for _ in range(4)]
-        for thread in mailers:
-            thread.start()
-        for thread in mailers:
-            thread.join()
+        at_once(*[send_all] * 4)
         send_all()  # what one of them held while the last of the others looked
 
         assert sorted(server.subjects) == sorted(f"Order {order} is cancelled" for order in orders)

@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -37,6 +36,7 @@ from tests.temporal_workers.test_payments import (
     said_at_the_bank,
 )
 from tests.temporal_workers.test_runworker import WorkerProcess
+from tests.threads import at_once
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ class TestWithAnEngine:
         def cancel() -> None:
             undoing.cancel(order_id=asked.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
 
-        at_the_same_instant(lambda: customer(asked, "confirm"), cancel)
+        at_once(lambda: customer(asked, "confirm"), cancel)
         wait_for_status(asked, "cancelled")
 
         assert kept_at_the_bank(asked) == 0
@@ -266,23 +266,6 @@ class TestKilledWorker:
         assert len(events) == len(set(events))
         assert said_at_the_bank(order) == [("charge", "", False)]
         assert kept_at_the_bank(order) == 20_000
-
-
-def at_the_same_instant(*jobs: Callable[[], object]) -> None:
-    gate = threading.Barrier(len(jobs))
-
-    def run(job: Callable[[], object]) -> None:
-        gate.wait()
-        try:
-            job()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=[job]) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def _and_then(work: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:

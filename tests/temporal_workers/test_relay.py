@@ -18,6 +18,7 @@ from orders.services.placing import NewLine
 from tests.conftest import PlaceOrder
 from tests.servers import dev_server
 from tests.temporal_workers.conftest import Engine, events_of, wait_for_status, wait_until
+from tests.threads import at_once
 
 CUT_ALL_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -128,17 +129,10 @@ class TestOutbox:
         post = Post()
 
         def relay() -> None:
-            try:
-                while relaying.deliver_outbox(deliver=post, at=NOW, most=3):
-                    pass
-            finally:
-                connection.close()
+            while relaying.deliver_outbox(deliver=post, at=NOW, most=3):
+                pass
 
-        relays = [threading.Thread(target=relay) for _ in range(4)]
-        for thread in relays:
-            thread.start()
-        for thread in relays:
-            thread.join()
+        at_once(*[relay] * 4)
 
         assert len(post.got) == 40
         assert len(set(post.got)) == 40
