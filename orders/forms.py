@@ -11,8 +11,6 @@ from django.http import QueryDict
 from orders import money
 from orders.services.placing import Address, wrong_with_address
 from orders.services.texts import wrong_with_note
-from orders.states import NEEDS_ATTENTION, Status
-from orders.wording import STATUS_WORDS
 
 MOST_SAID = 2_000
 
@@ -121,31 +119,3 @@ class RefundForm(forms.Form):
             return money.to_minor(amount, self._currency)
         except ValueError:
             raise forms.ValidationError(f"{amount} has more decimals than {self._currency} has.") from None
-
-
-class OrdersFilterForm(forms.Form):
-    """Which orders to list. `statuses` is what was chosen, once that is valid; empty is any."""
-
-    ATTENTION = "attention"
-
-    q = forms.CharField(
-        max_length=100,
-        required=False,
-        error_messages={"max_length": "Search for fewer than 100 characters."},
-    )
-    status = forms.ChoiceField(
-        choices=[
-            ("", "Any status"),
-            (ATTENTION, "Needs help"),
-            *((status.value, STATUS_WORDS[status]) for status in Status),
-        ],
-        required=False,
-        error_messages={"invalid_choice": "There is no such status."},
-    )
-
-    @property
-    def statuses(self) -> frozenset[Status]:
-        chosen = self.cleaned_data.get("status")
-        if chosen == self.ATTENTION:
-            return NEEDS_ATTENTION
-        return frozenset({Status(chosen)} if chosen else ())

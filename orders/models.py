@@ -5,18 +5,23 @@ Money is whole minor units (cents) beside a currency; `_at` is an instant in UTC
 
 import uuid
 from collections.abc import Mapping
+from decimal import Decimal
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
-from django.db.models import F, Q, Value
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Cast, Concat, Upper
 from django.urls import reverse
 
+from orders.money import unusual_decimals
 from orders.roles import RIGHTS
-from orders.states import HUMAN_ACTIONS, Status
+from orders.states import HUMAN_ACTIONS, WAITS_FOR_PEOPLE, Status
+
+# The few among all orders that wait for people: a list of them never touches the others.
+_WAITING = Q(status__in=sorted(WAITS_FOR_PEOPLE))
 
 
 class Product(models.Model):
@@ -70,6 +75,19 @@ class Order(models.Model):
     address_country = models.CharField(max_length=2, help_text="ISO 3166-1 alpha-2.")
     currency = models.CharField(max_length=3, help_text="ISO 4217.")
     total_minor = models.BigIntegerField()
+    amount = models.GeneratedField(
+        expression=Case(
+            *(
+                When(currency__in=currencies, then=F("total_minor") * Value(Decimal(1).scaleb(-decimals)))
+                for decimals, currencies in unusual_decimals().items()
+            ),
+            default=F("total_minor") * Value(Decimal("0.01")),
+            output_field=models.DecimalField(max_digits=20, decimal_places=4),
+        ),
+        output_field=models.DecimalField(max_digits=20, decimal_places=4),
+        db_persist=True,
+        help_text="The total in whole units of its currency, as lists compare it.",
+    )
     decide_within = models.DurationField(null=True, blank=True, help_text="A promise of its own; empty: the desk's.")
     placed_at = models.DateTimeField()
     search = models.GeneratedField(
@@ -83,6 +101,16 @@ class Order(models.Model):
                     "customer_name",
                     Value(" "),
                     "customer_email",
+                    Value(" "),
+                    "address_line1",
+                    Value(" "),
+                    "address_line2",
+                    Value(" "),
+                    "address_postal_code",
+                    Value(" "),
+                    "address_city",
+                    Value(" "),
+                    "address_region",
                 ),
                 Value("@.-_+/"),
                 Value("      "),
@@ -133,7 +161,12 @@ class Order(models.Model):
                 name="order_same_address",
                 condition=~Q(address_line1=""),
             ),
+            models.Index(F("amount").desc(), F("id").desc(), name="order_largest"),
+            models.Index("address_country", F("placed_at").desc(), F("id").desc(), name="order_newest_by_country"),
             GinIndex("search", name="order_search"),
+            models.Index(F("placed_at").desc(), F("id").desc(), name="order_waiting_newest", condition=_WAITING),
+            models.Index(F("amount").desc(), F("id").desc(), name="order_waiting_largest", condition=_WAITING),
+            GinIndex("search", name="order_waiting_search", condition=_WAITING),
         ]
 
     def __str__(self) -> str:
@@ -233,7 +266,11 @@ class Review(models.Model):
                 name="review_decided_entirely_or_not",
             ),
         ]
-        indexes = [models.Index("due_at", "id", name="review_open_by_deadline", condition=Q(decision=""))]
+        indexes = [
+            models.Index("due_at", "id", name="review_open_by_deadline", condition=Q(decision="")),
+            models.Index("risk_score", "id", name="review_open_by_risk", condition=Q(decision="")),
+            models.Index("risk_score", "id", name="review_by_risk", condition=Q(kind="approval")),
+        ]
 
     def __str__(self) -> str:
         return f"Review {self.pk} of {self.order_id}"
@@ -316,6 +353,14 @@ class Payment(models.Model):
                 condition=Q(kind="charge", status="succeeded"),
                 name="payment_one_charge_per_order",
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["provider_reference"],
+                name="payment_reference",
+                opclasses=["varchar_pattern_ops"],
+                condition=~Q(provider_reference=""),
+            )
         ]
 
     def __str__(self) -> str:
@@ -507,21 +552,6 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.worker
-
-
-class Preferences(models.Model):
-    """How one person is shown instants and amounts; who has none is shown them as the desk writes them."""
-
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="preferences")
-    zone = models.CharField(max_length=60, help_text="An IANA time zone.")
-    locale = models.CharField(max_length=30, help_text="A CLDR locale.")
-
-    class Meta:
-        ordering = ["user"]
-        verbose_name_plural = "preferences"
-
-    def __str__(self) -> str:
-        return f"{self.zone}, {self.locale}"
 
 
 class ApiScope(models.TextChoices):

@@ -1,11 +1,10 @@
 """Money and places: minor units to amounts, and the names that Babel keeps for currencies and countries."""
 
-import re
 from decimal import Decimal
 from functools import cache, lru_cache
 
 from babel import Locale
-from babel.numbers import format_currency, get_currency_precision
+from babel.numbers import format_currency, get_currency_precision, get_currency_symbol
 
 _LOCALE = Locale("en")
 
@@ -13,6 +12,18 @@ _LOCALE = Locale("en")
 def to_amount(minor: int, currency: str) -> Decimal:
     """Minor units (cents) as an amount: 12345 EUR is 123.45, 12345 JPY is 12345."""
     return Decimal(minor).scaleb(-get_currency_precision(currency))
+
+
+def unusual_decimals() -> dict[int, list[str]]:
+    """The currencies that do not have two decimals, by how many they have.
+
+    A column is made of it: where Babel comes to know better, `makemigrations` says so.
+    """
+    found: dict[int, list[str]] = {}
+    for code in sorted(_LOCALE.currencies):
+        if (decimals := get_currency_precision(code)) != 2:
+            found.setdefault(decimals, []).append(code)
+    return dict(sorted(found.items()))
 
 
 def to_minor(amount: Decimal, currency: str) -> int:
@@ -26,11 +37,11 @@ def to_minor(amount: Decimal, currency: str) -> int:
     return int(minor)
 
 
-def format_money(minor: int, currency: str, *, locale: Locale = _LOCALE) -> str:
-    """Minor units as people read them, with the currency."""
-    shown = format_currency(to_amount(minor, currency), currency, locale=locale)
+def format_money(minor: int, currency: str) -> str:
+    shown = format_currency(to_amount(minor, currency), currency, locale=_LOCALE)
+    symbol = get_currency_symbol(currency, _LOCALE)
     # Babel leaves out the space that belongs between letters and figures: CHF 9.50, but €9.50.
-    return re.sub(r"(?<=[^\W\d_])(?=\d)", "\N{NO-BREAK SPACE}", shown)
+    return shown.replace(symbol, f"{symbol}\N{NO-BREAK SPACE}", 1) if symbol[-1:].isalpha() else shown
 
 
 def is_currency(code: str) -> bool:

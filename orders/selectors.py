@@ -7,15 +7,18 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from orders.models import Event, Heartbeat, Order, OrderLine, Outbox, Payment, Reservation, Review, Shipment
-from orders.states import NEEDS_ATTENTION, Status
+from orders.filters import ALL, LEADS, OVERDUE, WITHIN, Filter, Sort
+from orders.models import Event, Heartbeat, Order, OrderLine, Outbox, Payment, Product, Reservation, Review, Shipment
+from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE
 
 PAGE = 50
 COUNT_UP_TO = 1_000
@@ -36,27 +39,33 @@ class BadCursor(ValueError):
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in a list that is sorted by an instant and then by a key."""
+    """A place in a list that is sorted by an instant, or a number, and then by a key."""
 
-    at: datetime
+    at: datetime | Decimal
     key: str
 
     def __str__(self) -> str:
+        if isinstance(self.at, Decimal):
+            return f"{self.at:f}~{self.key}"
         return f"{(self.at - _EPOCH) // timedelta(microseconds=1)}~{self.key}"
 
     @classmethod
-    def parse(cls, text: str, *, key: str) -> "Cursor":
-        """Read what `str()` wrote; `key` is the pattern of the list's key.
+    def parse(cls, text: str, *, key: str, of: type[datetime] | type[Decimal] = datetime) -> "Cursor":
+        """Read what `str()` wrote; `key` is the pattern of the list's key, and `of` what it is sorted by.
 
         Raises BadCursor for anything else.
         """
-        match = re.fullmatch(rf"(\d{{1,16}})~({key})", text, re.ASCII)
+        number = r"\d{1,16}" if of is datetime else r"\d{1,16}(?:\.\d{1,17})?"
+        match = re.fullmatch(rf"({number})~({key})", text, re.ASCII)
         if not match:
             raise BadCursor(text)
+        if of is Decimal:
+            return cls(Decimal(match[1]), match[2])
         return cls(_EPOCH + timedelta(microseconds=int(match[1])), match[2])
 
 
 REVIEW_KEY = r"\d{1,18}"
+PAYMENT_REFERENCE = r"[A-Za-z0-9_-]{6,80}"
 ORDER_KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -103,22 +112,157 @@ class QueuePage:
     rows: Sequence[Row]
     next: Cursor | None
     newest_review: int  # what comes later has a higher number
+    count: Count | None  # of those that fit, where the filter leaves any out
 
     @property
     def newest(self) -> int:
         return self.newest_review
 
 
-def queue_page(*, after: Cursor | None = None) -> QueuePage:
-    """Open reviews, the most urgent first."""
-    reviews = Review.objects.filter(decision="").select_related("order").order_by("due_at", "id")
+def queue_page(
+    *,
+    at: datetime,
+    wanted: Filter = ALL,
+    viewer: AbstractBaseUser | AnonymousUser | None = None,
+    after: Cursor | None = None,
+) -> QueuePage:
+    """Open reviews that fit, the most urgent first unless `wanted` has another sort. `viewer` is who "me" is."""
+    fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     newest = Review.objects.order_by("-id").values_list("id", flat=True).first() or 0
-    if after:
-        reviews = reviews.filter(due_at__gte=after.at).exclude(due_at=after.at, id__lte=int(after.key))
-    found = list(reviews[: PAGE + 1])
+    by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
+    found = list(by.after(fitting, after).select_related("order")[: PAGE + 1])
     shown = found[:PAGE]
-    following = Cursor(shown[-1].due_at, str(shown[-1].pk)) if len(found) > PAGE else None
-    return QueuePage([Row(review.order, review) for review in shown], following, newest)
+    return QueuePage(
+        rows=[Row(review.order, review) for review in shown],
+        next=by.place(shown[-1]) if len(found) > PAGE else None,
+        newest_review=newest,
+        count=_count(fitting) if wanted.narrows else None,
+    )
+
+
+def queue_that_fits(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
+) -> QuerySet[Review]:
+    """Open reviews, unsorted, of orders that fit; all that is said of a list of them, or done to it, starts here."""
+    conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
+    # What waits for people is few among all orders, and has indexes of its own.
+    return Review.objects.filter(conditions, decision="", order__status__in=WAITS_FOR_PEOPLE)
+
+
+def _of_order(wanted: Filter, *, at: datetime, order: str = "") -> Q:
+    """What the filter asks of an order; `order` is where the order is from the row that is asked about."""
+    q = Q()
+    if wanted.statuses:
+        q &= Q((f"{order}status__in", wanted.statuses))
+    if wanted.amount_from is not None:
+        q &= Q((f"{order}amount__gte", wanted.amount_from))
+    if wanted.amount_to is not None:
+        q &= Q((f"{order}amount__lte", wanted.amount_to))
+    if wanted.country:
+        q &= Q((f"{order}address_country", wanted.country))
+    if wanted.placed:
+        q &= Q((f"{order}placed_at__gte", at - WITHIN[wanted.placed]))
+    if wanted.sku:
+        # To know the product first tells the planner how common it is.
+        products = list(Product.objects.filter(sku__iexact=wanted.sku).values_list("pk", flat=True))
+        q &= Q(Exists(OrderLine.objects.filter(order=OuterRef(f"{order}pk"), product__in=products)))
+    if wanted.customer:
+        q &= _of_customer(wanted.customer, order)
+    if wanted.q.strip():
+        q &= _found_by(wanted.q, order)
+    return q
+
+
+def _of_customer(customer: str, order: str) -> Q:
+    if "@" in customer:
+        return Q((f"{order}customer_email", customer.lower()))
+    return _words_in(customer, order) & Q((f"{order}customer_name__istartswith", customer))
+
+
+def _found_by(text: str, order: str) -> Q:
+    """All words of it in the order's own search text, or its one word as the bank's reference of a payment."""
+    found = _words_in(text, order)
+    if re.fullmatch(PAYMENT_REFERENCE, text.strip(), re.ASCII):
+        paid = Payment.objects.filter(provider_reference__startswith=text.strip()).exclude(provider_reference="")
+        found |= Q((f"{order}pk__in", list(paid.order_by().values_list("order_id", flat=True)[:COUNT_UP_TO])))
+    return found
+
+
+def _words_in(text: str, order: str) -> Q:
+    query = prefix_query(text)
+    return Q((f"{order}search", query)) if query else Q((f"{order}pk__in", []))
+
+
+def _of_review(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> Q:
+    """What the filter asks of an order's review."""
+    q = Q()
+    if wanted.reason:
+        q &= Q(reasons__contains=[{"code": wanted.reason}])
+    if wanted.risk_from is not None:
+        q &= Q(risk_score__gte=wanted.risk_from)
+    if wanted.due:
+        q &= Q(due_at__lte=at if wanted.due == OVERDUE else at + WITHIN[wanted.due])
+    if wanted.asked == LEADS:
+        q &= Q(level=Review.Level.LEAD)
+    return q
+
+
+@dataclass(frozen=True)
+class _By:
+    """How a list of reviews or orders is sorted: by a column, and then by the key of a review or of an order."""
+
+    column: str  # from the row
+    key: str
+    descending: bool = False
+    of: type[datetime] | type[Decimal] = datetime
+    of_reviews: bool = False  # whose key it is
+
+    def parse(self, text: str) -> Cursor:
+        """Raises BadCursor."""
+        return Cursor.parse(text, key=REVIEW_KEY if self.of_reviews else ORDER_KEY, of=self.of)
+
+    def after(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False) -> QuerySet[Any, Any]:
+        """Sorted, from behind that place on; `backwards`, from before it on towards the beginning."""
+        falling = self.descending != backwards
+        if place:
+            than = "lt" if falling else "gt"
+            level = Q((self.column, place.at), (f"{self.key}__{than}", place.key))
+            # The first condition lets an index begin there; alone, the second would not.
+            rows = rows.filter((f"{self.column}__{than}e", place.at))
+            rows = rows.filter(Q((f"{self.column}__{than}", place.at)) | level)
+        sign = "-" if falling else ""
+        return rows.order_by(f"{sign}{self.column}", f"{sign}{self.key}")
+
+    def place(self, row: Any) -> Cursor:
+        value, key = row, row
+        for name in self.column.split("__"):
+            value = getattr(value, name)
+        for name in self.key.split("__"):
+            key = getattr(key, name)
+        return Cursor(value if self.of is datetime else Decimal(str(value)), str(key))
+
+
+_QUEUE_ORDER = {
+    Sort.DEADLINE: _By("due_at", "id", of_reviews=True),
+    Sort.AMOUNT: _By("order__amount", "order_id", descending=True, of=Decimal),
+    Sort.RISK: _By("risk_score", "id", descending=True, of=Decimal, of_reviews=True),
+    Sort.AGE: _By("order__placed_at", "order_id"),
+    Sort.NEWEST: _By("order__placed_at", "order_id", descending=True),
+}
+
+
+_ORDERS_ORDER = {
+    Sort.NEWEST: _By("placed_at", "id", descending=True),
+    Sort.AGE: _By("placed_at", "id"),
+    Sort.AMOUNT: _By("amount", "id", descending=True, of=Decimal),
+    Sort.RISK: _By("risk_score", "id", descending=True, of=Decimal, of_reviews=True),
+    Sort.DEADLINE: _By("due_at", "id", of_reviews=True),
+}
+
+
+def queue_cursor(text: str, sort: Sort | None) -> Cursor | None:
+    """Raises BadCursor where the text is no place in a queue that is sorted so."""
+    return _QUEUE_ORDER[sort or Sort.DEADLINE].parse(text) if text else None
 
 
 def waiting_count() -> Count:
@@ -165,6 +309,8 @@ def row(order_id: uuid.UUID) -> Row:
 
 @dataclass(frozen=True)
 class OrdersPage:
+    """`newer` leads towards the beginning of the list, `older` to its end."""
+
     orders: Sequence[Order]
     count: Count
     newer: Cursor | None
@@ -173,49 +319,70 @@ class OrdersPage:
 
 def orders_page(
     *,
-    statuses: Collection[Status] = (),
-    search: str = "",
+    at: datetime,
+    wanted: Filter = ALL,
+    viewer: AbstractBaseUser | AnonymousUser | None = None,
     older_than: Cursor | None = None,
     newer_than: Cursor | None = None,
 ) -> OrdersPage:
-    """Orders that fit, newest first, from a place on in either direction. Without `statuses`, of any."""
-    fitting = Order.objects.all()
-    if statuses:
-        fitting = fitting.filter(status__in=statuses)
-    if search.strip():
-        query = prefix_query(search)
-        fitting = fitting.filter(search=query) if query else fitting.none()
+    """Orders that fit, newest first unless `wanted` has another sort, from a place on in either direction.
+
+    By deadline only those are listed that wait for people, and by risk those that were ever put to review.
+    """
+    fitting: QuerySet[Any, Any] = orders_that_fit(wanted, at=at, viewer=viewer)
+    by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
+    if by.of_reviews:
+        fitting = _reviews_that_fit(wanted, at=at, viewer=viewer, by=by)
+    found = list(by.after(fitting, newer_than or older_than, backwards=newer_than is not None)[: PAGE + 1])
+    shown, more = found[:PAGE], len(found) > PAGE
     if newer_than:
-        window = fitting.filter(placed_at__gte=newer_than.at)
-        window = window.exclude(placed_at=newer_than.at, id__lte=newer_than.key)
-        found = list(window.order_by("placed_at", "id")[: PAGE + 1])
-        more_newer, more_older = len(found) > PAGE, True
-        shown = found[:PAGE][::-1]
-    else:
-        window = fitting
-        if older_than:
-            window = window.filter(placed_at__lte=older_than.at)
-            window = window.exclude(placed_at=older_than.at, id__gte=older_than.key)
-        found = list(window.order_by("-placed_at", "-id")[: PAGE + 1])
-        more_newer, more_older = older_than is not None, len(found) > PAGE
-        shown = found[:PAGE]
+        shown.reverse()
+    more_newer, more_older = (more, True) if newer_than else (older_than is not None, more)
     return OrdersPage(
-        orders=shown,
+        orders=[row.order for row in shown] if by.of_reviews else shown,
         count=_count(fitting),
-        newer=Cursor(shown[0].placed_at, str(shown[0].pk)) if shown and more_newer else None,
-        older=Cursor(shown[-1].placed_at, str(shown[-1].pk)) if shown and more_older else None,
+        newer=by.place(shown[0]) if shown and more_newer else None,
+        older=by.place(shown[-1]) if shown and more_older else None,
     )
+
+
+def orders_that_fit(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
+) -> QuerySet[Order]:
+    """Orders, unsorted. Reason and risk are those of any review of it; deadline and who is asked, of an open one."""
+    fitting = Order.objects.filter(_of_order(wanted, at=at)).order_by()
+    if by_review := _of_review(wanted, at=at, viewer=viewer):
+        fitting = fitting.filter(Exists(Review.objects.filter(by_review, order=OuterRef("pk"))))
+    if wanted.is_of_open_reviews:
+        fitting = fitting.filter(status__in=WAITS_FOR_PEOPLE)
+    return fitting
+
+
+def _reviews_that_fit(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, by: "_By"
+) -> QuerySet[Review]:
+    if by.column == "due_at":
+        return queue_that_fits(wanted, at=at, viewer=viewer).select_related("order")
+    conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
+    # An order is put to review once at most; it may need help any number of times.
+    return Review.objects.filter(conditions, kind=Review.Kind.APPROVAL).select_related("order")
+
+
+def orders_cursor(text: str, sort: Sort | None) -> Cursor | None:
+    """Raises BadCursor where the text is no place in a list of orders that is sorted so."""
+    return _ORDERS_ORDER[sort or Sort.NEWEST].parse(text) if text else None
 
 
 def prefix_query(text: str) -> SearchQuery | None:
     """All words of `text`, each as the beginning of a word; None where it has no words.
 
-    An order's number is found without its hyphen too. Only letters and digits reach PostgreSQL's query language.
+    Of an order's number the digits are enough, with its hyphen or without: every number begins alike. Only letters
+    and digits reach PostgreSQL's query language.
     """
-    words = re.findall(r"[^\W_]+", text.lower())[:SEARCH_WORDS]
+    words = re.findall(r"[^\W_]+", re.sub(r"\bcs-(?=[0-9])", "", text.lower()))[:SEARCH_WORDS]
     if not words:
         return None
-    terms = [re.sub(r"^(cs)([0-9]+)$", r"(\g<0> | \1 & \2)", word) for word in words]
+    terms = [re.sub(r"^cs([0-9]+)$", r"(\g<0> | \1)", word) for word in words]
     terms = [re.sub(r"[^\W_]+", r"'\g<0>':*", term) for term in terms]
     return SearchQuery(" & ".join(terms), search_type="raw", config="simple")
 

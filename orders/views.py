@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -23,15 +24,15 @@ from django.views.decorators.http import require_safe
 
 from orders import live, related, selectors, stuck, timeline, wording
 from orders.context import desk_state
-from orders.forms import AddressForm, ExtendForm, OrdersFilterForm
+from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
+from orders.forms import AddressForm, ExtendForm
 from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
-from orders.money import countries, to_amount
+from orders.money import countries, format_money, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
 from orders.services import addressing, refunding
 from orders.services.placing import address_of
 from orders.states import HUMAN_ACTIONS, NEEDS_ATTENTION, Action, Status, may, on_main_road
-from orders.templatetags.desk import money
 
 Person = AbstractBaseUser | AnonymousUser
 
@@ -70,44 +71,56 @@ def records_door(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def queue(request: HttpRequest) -> HttpResponse:
-    """Orders that wait for a decision, the most urgent first."""
+    """Orders that wait for a decision, the most urgent first; what is filtered and searched stands in the URL."""
+    if shorter := _without_what_is_empty(request):
+        return redirect(shorter)
+    form = FilterForm(request.GET, sorts=QUEUE_SORTS)
+    wanted = form.wanted if form.is_valid() else None
     try:
-        after = _cursor(request, "after", selectors.REVIEW_KEY)
+        after = selectors.queue_cursor(request.GET.get("after", ""), wanted.sort) if wanted else None
     except selectors.BadCursor:
         return render(request, "400.html", status=400)
-    page = selectors.queue_page(after=after)
+    now = timezone.now()
     return render(
         request,
         "orders/queue.html",
         {
             "here": "queue",
-            "page": page,
+            "form": form,
+            "wanted": wanted,
+            "page": selectors.queue_page(at=now, wanted=wanted, viewer=request.user, after=after) if wanted else None,
             "is_first": after is None,
             "may_decide": may_decide(request.user),
-            "stuck": stuck.from_rows(at=timezone.now(), most=6) if leads(request.user) else [],
+            "stuck": stuck.from_rows(at=now, most=6) if leads(request.user) else [],
         },
+        status=200 if wanted else 422,
     )
 
 
 @require_safe
 def orders(request: HttpRequest) -> HttpResponse:
-    """All orders, newest first; what is searched for and where one is stand in the URL."""
-    form = OrdersFilterForm(request.GET)
-    form.is_valid()
-    wanted = form.cleaned_data
+    """All orders, newest first; what is filtered and searched, and where one is, stand in the URL."""
+    if shorter := _without_what_is_empty(request):
+        return redirect(shorter)
+    form = FilterForm(request.GET, sorts=ORDERS_SORTS)
+    wanted = form.wanted if form.is_valid() else None
     try:
-        page = selectors.orders_page(
-            statuses=form.statuses,
-            search=wanted.get("q", ""),
-            older_than=_cursor(request, "older", selectors.ORDER_KEY),
-            newer_than=_cursor(request, "newer", selectors.ORDER_KEY),
+        older, newer = (
+            selectors.orders_cursor(request.GET.get(name, ""), wanted.sort) if wanted else None
+            for name in ("older", "newer")
         )
     except selectors.BadCursor:
         return render(request, "400.html", status=400)
+    page = None
+    if wanted:
+        page = selectors.orders_page(
+            at=timezone.now(), wanted=wanted, viewer=request.user, older_than=older, newer_than=newer
+        )
     return render(
         request,
         "orders/orders.html",
-        {"here": "orders", "form": form, "page": page, "is_filtered": any(wanted.values())},
+        {"here": "orders", "form": form, "wanted": wanted, "page": page},
+        status=200 if wanted else 422,
     )
 
 
@@ -195,9 +208,12 @@ def may_decide(user: Person) -> bool:
     return live.may_decide(user)
 
 
-def _cursor(request: HttpRequest, name: str, key: str) -> selectors.Cursor | None:
-    text = request.GET.get(name)
-    return selectors.Cursor.parse(text, key=key) if text else None
+def _without_what_is_empty(request: HttpRequest) -> str:
+    """The page's URL without the fields that a form sent empty; empty where there are none."""
+    if all(request.GET.values()):
+        return ""
+    kept = urlencode([(name, value) for name, value in request.GET.items() if value])
+    return f"{request.path}?{kept}" if kept else request.path
 
 
 def _shown(request: HttpRequest, name: str) -> Mapping[uuid.UUID, int]:
@@ -284,7 +300,7 @@ def _address_parts(order: Order, refusal: Refusal | None) -> list[AddressPart]:
 def _refunded(detail: selectors.OrderDetail) -> str:
     """The money that went back to the customer, as an amount; empty where none did."""
     back = [payment for payment in detail.payments if (payment.kind, payment.status) == ("refund", "succeeded")]
-    return money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
+    return format_money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
 
 
 def _run_url(order_id: uuid.UUID) -> str:

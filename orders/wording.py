@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from orders.states import NEEDS_ATTENTION, TERMINAL, UNDOING, Action, Status, Undo, on_main_road
+from orders.states import NEEDS_ATTENTION, TERMINAL, UNDOING, Status, Undo, on_main_road
 
 STATUS_WORDS: dict[Status, str] = {
     Status.PLACED: "Received",
@@ -35,6 +35,17 @@ STATUS_WORDS: dict[Status, str] = {
     Status.FAILED: "Failed",
 }
 
+# Why orders come before people, by the codes of the policy's reasons and of what stands in an order's way.
+REASON_WORDS: dict[str, str] = {
+    "high_amount": "High amount",
+    "high_risk": "High risk",
+    "first_order": "First order",
+    "every_order": "Every order is reviewed",
+    "stock_short": "Stock short",
+    "unconfirmed": "Payment not confirmed",
+    "undeliverable": "Carrier does not take it",
+}
+
 PAYMENT_WORDS: dict[tuple[str, str], str] = {
     ("charge", "processing"): "being charged",
     ("charge", "created"): "not charged yet",
@@ -49,21 +60,6 @@ PAYMENT_WORDS: dict[tuple[str, str], str] = {
     ("refund", "failed"): "not refunded",
     ("refund", "cancelled"): "not needed",
 }
-
-
-_RIGHT_WORDS: dict[Action, str] = {
-    Action.APPROVE: "Approve an order in review",
-    Action.REJECT: "Reject an order in review",
-    Action.CANCEL: "Cancel an order that has not gone yet",
-    Action.EXTEND: "Extend the time to decide or to help",
-    Action.RETRY: "Send an order on its way again",
-    Action.CHANGE_ADDRESS: "Change where an order goes",
-}
-
-
-def right(action: Action) -> str:
-    """What who may do this may do."""
-    return _RIGHT_WORDS.get(action) or f"{action.replace('_', ' ').capitalize()} an order"
 
 
 class Tone(StrEnum):

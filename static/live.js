@@ -51,17 +51,6 @@
     }
   }
 
-  // The zone of the computer is offered once, until there is a choice.
-
-  const offer = document.getElementById("zone");
-  const here = Intl.DateTimeFormat().resolvedOptions().timeZone?.replace("Etc/", "");
-  if (offer && here && here !== body.dataset.zone) {
-    const use = offer.querySelector("button");
-    offer.querySelector("strong").textContent = use.value = here;
-    use.textContent = `Use ${here}`;
-    offer.hidden = false;
-  }
-
   // Fragments
 
   const held = new Map(); // parts in use, and what they become when they are left
@@ -251,7 +240,7 @@
     const since = new Date();
     awayTimer = setTimeout(() => {
       sign.classList.add("away");
-      write(sign, `Not live since ${since.toLocaleTimeString("en-GB", { timeZone: body.dataset.zone })}, trying again`);
+      write(sign, `Not live since ${since.toLocaleTimeString("en-GB")}, trying again`);
     }, GRACE_MS);
   }
 
@@ -266,9 +255,9 @@
     sign.replaceChildren("You are signed out. ", link);
   }
 
-  // The stream: held by one tab, heard by all that are shown the same
+  // The stream: held by one tab, heard by all
 
-  const name = `countersign-live-${body.dataset.viewer}`;
+  const name = `countersign-live-${body.dataset.user}`;
   const channel = "BroadcastChannel" in window ? new BroadcastChannel(name) : null;
   let source = null;
   let retryMs = 1_000;

@@ -33,6 +33,7 @@ from orders.api.schemas import (
     RefundIn,
     RefundOut,
 )
+from orders.filters import Filter
 from orders.live_state import LiveState, live_state
 from orders.models import ApiScope
 from orders.services import addressing, attending, clients, reviewing, undoing
@@ -97,7 +98,8 @@ def orders(request: HttpRequest, status: States | None = None, search: str = "",
         place = selectors.Cursor.parse(cursor, key=selectors.ORDER_KEY) if cursor else None
     except selectors.BadCursor:
         raise Problem(422, "Some fields are not as they should be.", {"cursor": "is not one that we gave"}) from None
-    page = selectors.orders_page(statuses={status} if status else (), search=search, older_than=place)
+    wanted = Filter(q=search, status=status or "")
+    page = selectors.orders_page(at=timezone.now(), wanted=wanted, older_than=place)
     return OrdersOut(
         orders=[OrderSummary.model_validate(order) for order in page.orders],
         next=str(page.older) if page.older else None,

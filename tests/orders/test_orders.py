@@ -6,6 +6,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from orders import selectors
+from orders.filters import Filter
 from orders.models import Order
 from tests.conftest import PlaceOrder
 
@@ -53,12 +54,10 @@ def test_it_finds_by_number_name_and_mail(place: PlaceOrder, text: str) -> None:
     place(customer_name="Bo Ek", customer_email="bo@elsewhere.test")
     text = text.format(number=wanted.number, digits=wanted.number.removeprefix("CS-"))
 
-    assert numbers(selectors.orders_page(search=text)) == [wanted.number]
+    assert numbers(selectors.orders_page(at=timezone.now(), wanted=Filter(q=text))) == [wanted.number]
 
 
-@pytest.mark.parametrize(
-    "text", ["'", "a' & b", "!!!", "(((", ":*", "\\", "a:b|c<->d", "\x00", "' OR 1=1 --", "é" * 99]
-)
+@pytest.mark.parametrize("text", ["'", "a' & b", "!!!", "(((", ":*", "\\", "a:b|c<->d", "' OR 1=1 --", "é" * 99])
 def test_what_is_typed_is_never_a_query_language(at_alices: Client, place: PlaceOrder, text: str) -> None:
     place()
 
@@ -68,13 +67,13 @@ def test_what_is_typed_is_never_a_query_language(at_alices: Client, place: Place
 def test_it_finds_names_with_apostrophes_and_accents(place: PlaceOrder) -> None:
     wanted = place(customer_name="Séan O'Brien", customer_email="")
 
-    assert numbers(selectors.orders_page(search="séan o'brien")) == [wanted.number]
+    assert numbers(selectors.orders_page(at=timezone.now(), wanted=Filter(q="séan o'brien"))) == [wanted.number]
 
 
 def test_a_word_that_only_looks_like_a_number_of_ours_is_found_as_it_is(place: PlaceOrder) -> None:
     wanted = place(customer_email="cs1992@example.com")
 
-    assert numbers(selectors.orders_page(search="cs1992")) == [wanted.number]
+    assert numbers(selectors.orders_page(at=timezone.now(), wanted=Filter(q="cs1992"))) == [wanted.number]
 
 
 def test_finding_nothing_says_how_to_search(at_alices: Client, place: PlaceOrder) -> None:
@@ -93,17 +92,18 @@ def test_pages_go_there_and_back(place: PlaceOrder, monkeypatch: pytest.MonkeyPa
     orders = [place(placed_at=now) for _ in range(5)]  # ties are told apart by the key
     expected = [order.number for order in sorted(orders, key=lambda order: str(order.pk), reverse=True)]
 
-    page = selectors.orders_page()
+    page = selectors.orders_page(at=timezone.now())
     seen = numbers(page)
     pages = [page]
     while page.older:
-        page = selectors.orders_page(older_than=selectors.Cursor.parse(str(page.older), key=selectors.ORDER_KEY))
+        older = selectors.orders_cursor(str(page.older), None)
+        page = selectors.orders_page(at=timezone.now(), older_than=older)
         pages.append(page)
         seen += numbers(page)
     assert seen == expected
 
     assert pages[0].newer is None
-    back = selectors.orders_page(newer_than=pages[1].newer)
+    back = selectors.orders_page(at=timezone.now(), newer_than=pages[1].newer)
     assert numbers(back) == numbers(pages[0])
     assert back.newer is None
 
@@ -113,7 +113,7 @@ def test_counting_stops_at_the_cap(place: PlaceOrder, monkeypatch: pytest.Monkey
     for _ in range(3):
         place()
 
-    assert str(selectors.orders_page().count) == "2+"
+    assert str(selectors.orders_page(at=timezone.now()).count) == "2+"
 
 
 def test_links_keep_the_filter(at_alices: Client, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         place()
 
-    with django_assert_max_num_queries(9):  # session, person, preferences, orders, count, waiting (2), engine (2)
+    with django_assert_max_num_queries(8):  # session, person, orders, count, waiting (2), engine (2)
         at_alices.get("/orders/")
 
 

@@ -143,7 +143,7 @@ def test_pages_go_on_where_the_last_one_ended(
     seen: list[str] = []
     after = None
     while True:
-        page = selectors.queue_page(after=after)
+        page = selectors.queue_page(at=timezone.now(), after=after)
         seen += [row.order.number for row in page.rows]
         if page.next is None:
             break
@@ -167,13 +167,13 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         review()
 
-    with django_assert_max_num_queries(11):  # session, person, preferences, rights (2), queue, newest, counts, engine
+    with django_assert_max_num_queries(10):  # session, person, rights (2), queue, newest, counts (2), engine (2)
         at_alices.get("/")
 
 
 def test_catching_up_brings_what_changed_and_what_is_new(at_alices: Client, as_bob: Actor, review: PlaceOrder) -> None:
     same, decided = review(), review()
-    newest = selectors.queue_page().newest_review
+    newest = selectors.queue_page(at=timezone.now()).newest_review
     reviewing.approve(order_id=decided.pk, actor=as_bob, at=timezone.now())
     new = review()
     same.refresh_from_db()
@@ -193,7 +193,7 @@ def test_catching_up_keeps_to_what_is_still_open_of_what_was_new(
     at_alices: Client, as_bob: Actor, review: PlaceOrder
 ) -> None:
     heard, gone = review(), review()
-    newest = selectors.queue_page().newest_review
+    newest = selectors.queue_page(at=timezone.now()).newest_review
     reviewing.approve(order_id=gone.pk, actor=as_bob, at=timezone.now())
 
     told = at_alices.get("/live/queue/", {"since": str(newest), "new": f"{heard.pk}.0_{gone.pk}.0"}).json()
