@@ -29,6 +29,7 @@ from orders.models import (
     OrderLine,
     Outbox,
     Payment,
+    Preferences,
     Product,
     Reservation,
     Review,
@@ -366,6 +367,14 @@ class PeopleAdmin(PeopleModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
+
+
+@admin.register(Preferences)
+class PreferencesAdmin(Records):
+    list_display = ("user", "zone", "locale")
+    list_select_related = ("user",)
+    search_fields = ("user__username__exact",)
+    search_help_text = "A person's whole name at sign-in."
 
 
 @admin.register(Group)

@@ -7,14 +7,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from orders import selectors
+from orders import conventions, selectors
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
     """Asked only where a template uses it, and only for people who are signed in."""
     if not getattr(request, "user", None) or not request.user.is_authenticated:
         return {}
-    return desk_state()
+    return desk_state() | {"conventions": conventions.in_force()}
 
 
 def desk_state() -> dict[str, Any]:

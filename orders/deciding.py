@@ -24,12 +24,11 @@ from django.views.decorators.http import require_POST
 from orders import selectors, wording
 from orders.forms import AddressForm, CancelForm, ExtendForm, ReasonForm, RefundForm, RetryForm
 from orders.models import Decision, Order
-from orders.money import format_money
 from orders.roles import permission
 from orders.services import addressing, attending, refunding, reviewing, transitions, undoing
 from orders.services.actors import Actor, NotPermitted
 from orders.states import Action, Status, on_main_road
-from orders.templatetags.desk import clock, decided
+from orders.templatetags.desk import clock, decided, money
 from orders.views import Refusal, asking_fragment, order_page, row_or_404
 
 NOT_PERMITTED = "You can view orders but not decide on them. Ask a lead if you need to."
@@ -186,7 +185,7 @@ def refund(asked: Asked) -> str:
         )
     except refunding.AmountRefused as refusal:
         raise Wrong({"amount": str(refusal)}) from None
-    return f"{format_money(payment.amount_minor, payment.currency)} is being refunded."
+    return f"{money(payment.amount_minor, payment.currency)} is being refunded."
 
 
 ATTEMPTS = {

@@ -1,8 +1,9 @@
 """What operators see stays true by itself: one LISTEN connection for each web process, and a stream for each browser.
 
-A committed event NOTIFYs `orders_changed`. The hub loads the changed orders once, renders their rows once for
-those who may decide and once for those who may only look, and fans the HTML out. Whatever may have been missed,
-on either side, is answered with `catch-up`: the page then asks for what it shows. So nothing here has to be reliable.
+A committed event NOTIFYs `orders_changed`. The hub loads the changed orders once, renders their rows once for each
+kind of viewer, and fans the HTML out: those who may decide and those who may only look, each in the zones and locales
+of who is there. Whatever may have been missed, on either side, is answered with `catch-up`: the page then asks for
+what it shows. So nothing here has to be reliable.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import json
 import logging
 import random
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,8 +30,10 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
-from orders import selectors
+from orders import conventions, selectors
 from orders.context import desk_state
+from orders.conventions import Conventions
+from orders.mine import preferred
 from orders.roles import permission
 from orders.states import Action
 
@@ -44,6 +48,7 @@ LISTEN_CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.2, 5.0)
 FRAMES_HELD = 100  # for a browser that does not keep up; then it catches up instead
 BATCH = 100  # more changes than this at once are told by `catch-up`
+KINDS = 24  # of viewers that are rendered for, the most frequent; others catch up
 
 
 def frame(event: str, data: object) -> bytes:
@@ -75,11 +80,23 @@ def desk_fragments(state: Mapping[str, Any]) -> list[str]:
     return [render_to_string(f"orders/_{name}.html", dict(state)) for name in ("engine", "waiting", "queue_sum")]
 
 
+@dataclass(frozen=True)
+class Viewer:
+    """What a fragment depends on besides its order."""
+
+    may_decide: bool
+    conventions: Conventions
+
+    @classmethod
+    def of(cls, user: User) -> "Viewer":
+        return cls(may_decide(user), preferred(user))
+
+
 @dataclass
 class Subscriber:
     """One open stream."""
 
-    may_decide: bool
+    viewer: Viewer
     frames: "asyncio.Queue[bytes | None]" = field(default_factory=lambda: asyncio.Queue(FRAMES_HELD))
 
     def __hash__(self) -> int:
@@ -172,19 +189,22 @@ class Hub:
             changed, self._changed = self._changed, set()
             if not self.subscribers:
                 continue
-            variants = {subscriber.may_decide for subscriber in self.subscribers}
+            kinds = self._kinds()
             if len(changed) > BATCH:
                 self._tell_all(CATCH_UP)
                 continue
             try:
-                frames = await sync_to_async(render_changes, thread_sensitive=False)(changed, variants)
+                frames = await sync_to_async(render_changes, thread_sensitive=False)(changed, kinds)
             except Exception:  # whatever one order has wrong with it, the others are told of
                 logger.exception("Changed orders could not be told")
                 self._tell_all(CATCH_UP)
                 continue
             for subscriber in self.subscribers:
-                for sent in frames.get(subscriber.may_decide, [CATCH_UP]):
+                for sent in frames.get(subscriber.viewer, [CATCH_UP]):
                     subscriber.offer(sent)
+
+    def _kinds(self) -> list[Viewer]:
+        return [viewer for viewer, _ in Counter(each.viewer for each in self.subscribers).most_common(KINDS)]
 
     async def _watch_desk(self) -> None:
         while True:
@@ -192,13 +212,14 @@ class Hub:
             if not self.subscribers:
                 continue
             try:
-                told, sent = await sync_to_async(render_desk, thread_sensitive=False)()
+                told, frames = await sync_to_async(render_desk, thread_sensitive=False)(self._kinds())
             except Exception:
                 logger.exception("The state of the desk could not be told")
                 continue
             if told != self._desk_told:
                 self._desk_told = told
-                self._tell_all(sent)
+                for subscriber in self.subscribers:
+                    subscriber.offer(frames.get(subscriber.viewer.conventions, CATCH_UP))
 
 
 def connection_parameters() -> dict[str, Any]:
@@ -210,41 +231,35 @@ def connection_parameters() -> dict[str, Any]:
     return {"connect_timeout": 5, "application_name": "countersign live", **options, **parameters}
 
 
-def render_changes(changed: Collection[uuid.UUID], variants: Collection[bool]) -> dict[bool, list[bytes]]:
-    """Frames for each kind of subscriber. Runs in a thread; its connection goes back when done."""
+def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) -> dict[Viewer, list[bytes]]:
+    """Frames for each kind of viewer. Runs in a thread; its connection goes back when done."""
     try:
         rows = selectors.rows(changed)
     finally:
         connections.close_all()
-    return {
-        may_decide: [
-            frame(
-                "change",
-                {
-                    "order": str(row.order.pk),
-                    "version": row.order.version,
-                    "open": row.is_open,
-                    "fragments": [
-                        *([queue_row(row, may_decide=may_decide)] if row.review else []),
-                        orders_row(row),
-                    ],
-                },
-            )
-            for row in rows
-        ]
-        for may_decide in variants
-    }
+    return {viewer: [_change(row, viewer) for row in rows] for viewer in kinds}
 
 
-def render_desk() -> tuple[tuple[object, ...], bytes]:
-    """What the desk says around every page, and the frame that says it."""
+def _change(row: selectors.Row, viewer: Viewer) -> bytes:
+    with conventions.by(viewer.conventions):
+        fragments = [*([queue_row(row, may_decide=viewer.may_decide)] if row.review else []), orders_row(row)]
+    told = {"order": str(row.order.pk), "version": row.order.version, "open": row.is_open, "fragments": fragments}
+    return frame("change", told)
+
+
+def render_desk(kinds: Collection[Viewer]) -> tuple[tuple[object, ...], dict[Conventions, bytes]]:
+    """What the desk says around every page, and the frames that say it."""
     state = desk_state()
     try:
         engine, waiting, helpless = state["engine"], state["waiting"], state["helpless"]
         told = (engine.state, engine.unserved, str(engine.undelivered), str(waiting), str(helpless))
     finally:
         connections.close_all()
-    return told, frame("desk", {"fragments": desk_fragments(state)})
+    sent = {}
+    for wanted in {viewer.conventions for viewer in kinds}:
+        with conventions.by(wanted):
+            sent[wanted] = frame("desk", {"fragments": desk_fragments(state)})
+    return told, sent
 
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
@@ -274,12 +289,12 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     user = await request.auser()
     if not user.is_authenticated:
         return HttpResponse("Sign in first.\n", status=401, content_type="text/plain")
-    subscriber = Subscriber(may_decide=await sync_to_async(may_decide)(user))
+    viewer = await sync_to_async(Viewer.of)(user)
     # The request lasts as long as the stream; its database connection must not.
     await sync_to_async(close_old_connections)()
     still_welcome = sync_to_async(is_still_welcome, thread_sensitive=False)
     return StreamingHttpResponse(
-        frames(subscriber, partial(still_welcome, request.session.session_key, user.pk, subscriber.may_decide)),
+        frames(Subscriber(viewer), partial(still_welcome, request.session.session_key, user.pk, viewer)),
         content_type="text/event-stream",
         headers={
             "Cache-Control": "no-store",
@@ -289,13 +304,13 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     )
 
 
-def is_still_welcome(session_key: str | None, user_pk: int, could_decide: bool) -> bool:
-    """Whether who opened a stream is still signed in, with the rights of then. Runs in a thread of its own."""
+def is_still_welcome(session_key: str | None, user_pk: int, viewer: Viewer) -> bool:
+    """Whether who opened a stream is still signed in and sees what they saw then. Runs in a thread of its own."""
     try:
         if not session_key or not SessionStore().exists(session_key):
             return False
         user = User.objects.filter(pk=user_pk, is_active=True).first()
-        return user is not None and may_decide(user) == could_decide
+        return user is not None and Viewer.of(user) == viewer
     except DatabaseError:
         return True  # the database is away, and tells nobody anything
     finally:

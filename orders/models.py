@@ -554,6 +554,21 @@ class Heartbeat(models.Model):
         return self.worker
 
 
+class Preferences(models.Model):
+    """How one person is shown instants and amounts; who has none is shown them as the desk writes them."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="preferences")
+    zone = models.CharField(max_length=60, help_text="An IANA time zone.")
+    locale = models.CharField(max_length=30, help_text="A CLDR locale.")
+
+    class Meta:
+        ordering = ["user"]
+        verbose_name_plural = "preferences"
+
+    def __str__(self) -> str:
+        return f"{self.zone}, {self.locale}"
+
+
 class ApiScope(models.TextChoices):
     """What a client of the API may ask for."""
 

@@ -1,10 +1,11 @@
 """Money and places: minor units to amounts, and the names that Babel keeps for currencies and countries."""
 
+import re
 from decimal import Decimal
 from functools import cache, lru_cache
 
 from babel import Locale
-from babel.numbers import format_currency, get_currency_precision, get_currency_symbol
+from babel.numbers import format_currency, get_currency_precision
 
 _LOCALE = Locale("en")
 
@@ -37,11 +38,11 @@ def to_minor(amount: Decimal, currency: str) -> int:
     return int(minor)
 
 
-def format_money(minor: int, currency: str) -> str:
-    shown = format_currency(to_amount(minor, currency), currency, locale=_LOCALE)
-    symbol = get_currency_symbol(currency, _LOCALE)
+def format_money(minor: int, currency: str, *, locale: Locale = _LOCALE) -> str:
+    """Minor units as people read them, with the currency."""
+    shown = format_currency(to_amount(minor, currency), currency, locale=locale)
     # Babel leaves out the space that belongs between letters and figures: CHF 9.50, but €9.50.
-    return shown.replace(symbol, f"{symbol}\N{NO-BREAK SPACE}", 1) if symbol[-1:].isalpha() else shown
+    return re.sub(r"(?<=[^\W\d_])(?=\d)", "\N{NO-BREAK SPACE}", shown)
 
 
 def is_currency(code: str) -> bool:

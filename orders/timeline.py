@@ -12,6 +12,7 @@ from typing import Any
 from orders import money, wording
 from orders.models import ActorKind, Event
 from orders.states import Action, Status, on_main_road
+from orders.templatetags import desk
 from orders.templatetags.desk import to_the_second
 
 
@@ -130,7 +131,7 @@ def _place(address: dict[str, str]) -> str:
 
 def _amount(payload: dict[str, Any]) -> str:
     minor, currency = payload.get("amount_minor"), payload.get("currency")
-    return money.format_money(minor, currency) if isinstance(minor, int) and isinstance(currency, str) else ""
+    return desk.money(minor, currency) if isinstance(minor, int) and isinstance(currency, str) else ""
 
 
 def _amount_and_reference(payload: dict[str, Any]) -> str:

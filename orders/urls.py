@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import deciding, live, views, webhooks
+from orders import deciding, live, people, views, webhooks
 
 app_name = "orders"
 
@@ -15,6 +15,9 @@ urlpatterns = [
     path("orders/<uuid:order_id>/retry/", deciding.retry, name="retry"),
     path("orders/<uuid:order_id>/change_address/", deciding.change_address, name="change_address"),
     path("orders/<uuid:order_id>/cancel/", deciding.cancel, name="cancel"),
+    path("me/", people.me, name="me"),
+    path("me/preferences/", people.prefer, name="prefer"),
+    path("roles/", people.roles, name="roles"),
     path("live/", live.stream, name="live"),
     path("live/queue/", views.catch_up_queue, name="catch_up_queue"),
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),

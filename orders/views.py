@@ -28,11 +28,12 @@ from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
 from orders.forms import AddressForm, ExtendForm
 from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
-from orders.money import countries, format_money, to_amount
+from orders.money import countries, to_amount
 from orders.roles import DECIDE_ESCALATED, permission
 from orders.services import addressing, refunding
 from orders.services.placing import address_of
 from orders.states import HUMAN_ACTIONS, NEEDS_ATTENTION, Action, Status, may, on_main_road
+from orders.templatetags.desk import money
 
 Person = AbstractBaseUser | AnonymousUser
 
@@ -300,7 +301,7 @@ def _address_parts(order: Order, refusal: Refusal | None) -> list[AddressPart]:
 def _refunded(detail: selectors.OrderDetail) -> str:
     """The money that went back to the customer, as an amount; empty where none did."""
     back = [payment for payment in detail.payments if (payment.kind, payment.status) == ("refund", "succeeded")]
-    return format_money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
+    return money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
 
 
 def _run_url(order_id: uuid.UUID) -> str:

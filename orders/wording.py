@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from orders.states import NEEDS_ATTENTION, TERMINAL, UNDOING, Status, Undo, on_main_road
+from orders.states import NEEDS_ATTENTION, TERMINAL, UNDOING, Action, Status, Undo, on_main_road
 
 STATUS_WORDS: dict[Status, str] = {
     Status.PLACED: "Received",
@@ -60,6 +60,21 @@ PAYMENT_WORDS: dict[tuple[str, str], str] = {
     ("refund", "failed"): "not refunded",
     ("refund", "cancelled"): "not needed",
 }
+
+
+_RIGHT_WORDS: dict[Action, str] = {
+    Action.APPROVE: "Approve an order in review",
+    Action.REJECT: "Reject an order in review",
+    Action.CANCEL: "Cancel an order that has not gone yet",
+    Action.EXTEND: "Extend the time to decide or to help",
+    Action.RETRY: "Send an order on its way again",
+    Action.CHANGE_ADDRESS: "Change where an order goes",
+}
+
+
+def right(action: Action) -> str:
+    """What who may do this may do."""
+    return _RIGHT_WORDS.get(action) or f"{action.replace('_', ' ').capitalize()} an order"
 
 
 class Tone(StrEnum):

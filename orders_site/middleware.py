@@ -4,10 +4,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 from django.views.defaults import page_not_found
+
+from orders import conventions
+from orders.mine import preferred
 
 
 class SignInRequired(LoginRequiredMiddleware):
@@ -25,6 +29,18 @@ class NoStore(MiddlewareMixin):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if "Cache-Control" not in response.headers:
             response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+class ViewersConventions(MiddlewareMixin):
+    """Who is signed in is shown instants in their zone, and amounts as their locale writes them."""
+
+    def process_view(self, request: HttpRequest, view_func: Any, args: Any, kwargs: Any) -> None:
+        if getattr(view_func, "login_required", True) and isinstance(request.user, User):
+            conventions.put_in_force(preferred(request.user))
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        conventions.end()
         return response
 
 

@@ -51,6 +51,17 @@
     }
   }
 
+  // The zone of the computer is offered once, until there is a choice.
+
+  const offer = document.getElementById("zone");
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone?.replace("Etc/", "");
+  if (offer && here && here !== body.dataset.zone) {
+    const use = offer.querySelector("button");
+    offer.querySelector("strong").textContent = use.value = here;
+    use.textContent = `Use ${here}`;
+    offer.hidden = false;
+  }
+
   // Fragments
 
   const held = new Map(); // parts in use, and what they become when they are left
@@ -240,7 +251,7 @@
     const since = new Date();
     awayTimer = setTimeout(() => {
       sign.classList.add("away");
-      write(sign, `Not live since ${since.toLocaleTimeString("en-GB")}, trying again`);
+      write(sign, `Not live since ${since.toLocaleTimeString("en-GB", { timeZone: body.dataset.zone })}, trying again`);
     }, GRACE_MS);
   }
 
@@ -255,9 +266,9 @@
     sign.replaceChildren("You are signed out. ", link);
   }
 
-  // The stream: held by one tab, heard by all
+  // The stream: held by one tab, heard by all that are shown the same
 
-  const name = `countersign-live-${body.dataset.user}`;
+  const name = `countersign-live-${body.dataset.viewer}`;
   const channel = "BroadcastChannel" in window ? new BroadcastChannel(name) : null;
   let source = null;
   let retryMs = 1_000;

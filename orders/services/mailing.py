@@ -20,7 +20,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.template.loader import render_to_string
 
-from orders import money
+from orders import conventions, money
 from orders.models import Event, Mail, Order, OrderLine, Payment, Shipment
 from orders.states import Action, Status
 
@@ -97,13 +97,19 @@ def _write(orders: Sequence[Order], kind: Mail.Kind, told: Sequence[Mapping[str,
             kind=kind,
             recipient=order.customer_email,
             subject=_SUBJECTS[kind].format(order.number),
-            body=render_to_string(f"mails/{kind}.txt", {**_known(order), **tells}).strip() + "\n",
+            body=_body(kind, {**_known(order), **tells}),
             message_id=f"<order-{order.pk}.{order.version}@{domain}>",
             created_at=at,
             next_try_at=at,
         )
         for order, tells in zip(orders, told, strict=True)
     )
+
+
+def _body(kind: Mail.Kind, told: Mapping[str, object]) -> str:
+    """As the desk writes it, whoever's doing it tells of."""
+    with conventions.by(conventions.of_the_desk()):
+        return render_to_string(f"mails/{kind}.txt", {**told}).strip() + "\n"
 
 
 def _known(order: Order) -> dict[str, object]:

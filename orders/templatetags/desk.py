@@ -1,14 +1,14 @@
 """What the desk's templates need besides Django's own: money, places, statuses and instants."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from orders import conventions, wording
 from orders import money as amounts
-from orders import wording
 from orders.models import Order, Payment, Review
 from orders.related import Related
 from orders.states import Status
@@ -18,7 +18,8 @@ register = template.Library()
 
 @register.filter
 def money(minor: int, currency: str) -> str:
-    return amounts.format_money(minor, currency)
+    """As the viewer's locale writes it."""
+    return amounts.format_money(minor, currency, locale=conventions.parsed(conventions.in_force().locale))
 
 
 @register.filter
@@ -45,6 +46,15 @@ def exactly(at: datetime) -> str:
 
 
 @register.filter
+def on_hover(at: datetime) -> str:
+    """The instant in the viewer's zone, and in UTC where that is another."""
+    local, utc = timezone.localtime(at), at.astimezone(UTC)
+    if not local.utcoffset():
+        return exactly(at)
+    return f"{exactly(at)} ({utc.strftime('%H:%M:%S' if utc.date() == local.date() else '%-d %b, %H:%M:%S')} UTC)"
+
+
+@register.filter
 def clock(at: datetime) -> str:
     """The time of day; with the day where that is not today."""
     local = timezone.localtime(at)
@@ -55,6 +65,12 @@ def clock(at: datetime) -> str:
 def to_the_second(at: datetime) -> str:
     local = timezone.localtime(at)
     return local.strftime("%H:%M:%S" if local.date() == timezone.localdate() else "%-d %b, %H:%M:%S")
+
+
+@register.simple_tag
+def instant(at: datetime) -> SafeString:
+    """The time of day, with the day where that is not today and the exact instant on hover."""
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), on_hover(at), clock(at))
 
 
 @register.simple_tag
@@ -73,7 +89,7 @@ def ago(at: datetime) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>',
         at.isoformat(),
-        exactly(at),
+        on_hover(at),
         wording.ago(timezone.now() - at),
     )
 
@@ -86,7 +102,7 @@ def at_deadline(review: Review) -> str:
 @register.simple_tag
 def cancelling(order: Order) -> str:
     """What a cancel of the order gives back."""
-    return wording.cancelling(order.status_now, amounts.format_money(order.total_minor, order.currency))
+    return wording.cancelling(order.status_now, money(order.total_minor, order.currency))
 
 
 @register.filter
@@ -103,7 +119,7 @@ def deadline(review: Review) -> SafeString:
         wording.urgency(left),
         review.due_at.isoformat(),
         "Help" if review.kind == Review.Kind.ATTENTION else "Decide",
-        exactly(review.due_at),
+        on_hover(review.due_at),
         at_deadline(review),
         wording.countdown(left),
     )
@@ -115,6 +131,6 @@ def next_try(at: datetime) -> SafeString:
     return format_html(
         '<span class="next">Next try <time datetime="{}" title="{}" data-next>{}</time>.</span>',
         at.isoformat(),
-        exactly(at),
+        on_hover(at),
         wording.next_try(at - timezone.now()),
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from django.db import connection, transaction
 from django.test import AsyncClient
 
 from orders import live
+from orders.conventions import Conventions
 from orders.models import Order
 from orders.services import fulfilling, paying, relaying, reviewing
 from orders.services.actors import Actor
@@ -24,6 +26,9 @@ from tests.threads import closing
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECONDS = 10
+
+OPERATOR = live.Viewer(may_decide=True, conventions=Conventions("UTC", "en"))
+VIEWER = replace(OPERATOR, may_decide=False)
 
 
 async def in_thread(do: Callable[[], Any]) -> Any:
@@ -62,7 +67,7 @@ async def hub() -> AsyncIterator[live.Hub]:
 @pytest_asyncio.fixture
 async def operator(hub: live.Hub) -> live.Subscriber:
     """An open stream of somebody who may decide, up to date."""
-    subscriber = live.Subscriber(may_decide=True)
+    subscriber = live.Subscriber(OPERATOR)
     hub.subscribe(subscriber)
     await hear(subscriber, "catch-up")
     return subscriber
@@ -86,7 +91,7 @@ async def test_a_change_is_told_with_its_rows(
 async def test_buttons_go_only_to_those_who_may_press_them(
     hub: live.Hub, operator: live.Subscriber, place: PlaceOrder
 ) -> None:
-    viewer = live.Subscriber(may_decide=False)
+    viewer = live.Subscriber(VIEWER)
     hub.subscribe(viewer)
 
     def put_to_review() -> None:
@@ -101,6 +106,39 @@ async def test_buttons_go_only_to_those_who_may_press_them(
             pass
         assert ("/approve/" in told["fragments"][0]) is buttons
         assert "csrfmiddlewaretoken" not in told["fragments"][0]
+
+
+async def test_each_is_told_in_their_own_zone_and_locale(
+    hub: live.Hub, order_in_review: Order, as_alice: Actor
+) -> None:
+    there = replace(OPERATOR, conventions=Conventions("Pacific/Auckland", "de_DE"))
+    here, away = live.Subscriber(OPERATOR), live.Subscriber(there)
+    for subscriber in (here, away):
+        hub.subscribe(subscriber)
+        await hear(subscriber, "catch-up")
+    at = datetime(2026, 7, 1, 10, 30, tzinfo=UTC)
+
+    await in_thread(lambda: reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=at))
+
+    for subscriber, instant, amount in ((here, "10:30", "€1,200.00"), (away, "22:30", "1.200,00\N{NO-BREAK SPACE}€")):
+        row = (await hear(subscriber, "change"))["fragments"][0]
+        assert instant in row
+        assert amount in row
+
+
+async def test_kinds_of_viewers_beyond_the_most_frequent_catch_up(
+    hub: live.Hub, operator: live.Subscriber, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "KINDS", 1)
+    hub.subscribe(live.Subscriber(OPERATOR))
+    rare = live.Subscriber(replace(OPERATOR, conventions=Conventions("Asia/Tokyo", "ja_JP")))
+    hub.subscribe(rare)
+    await hear(rare, "catch-up")
+
+    placed = await in_thread(place)
+
+    assert (await hear(operator, "change"))["order"] == str(placed.pk)
+    await hear(rare, "catch-up")
 
 
 async def test_an_order_without_a_review_is_told_to_the_list_only(operator: live.Subscriber, place: PlaceOrder) -> None:
@@ -192,7 +230,7 @@ async def test_more_than_a_batch_at_once_is_told_as_one_catch_up(
 
 
 async def test_who_does_not_keep_up_is_told_to_catch_up_instead() -> None:
-    subscriber = live.Subscriber(may_decide=True)
+    subscriber = live.Subscriber(OPERATOR)
 
     for n in range(live.FRAMES_HELD + 1):
         subscriber.offer(live.frame("change", n))
@@ -284,14 +322,14 @@ async def test_streams_end_by_themselves(hub: live.Hub, monkeypatch: pytest.Monk
     monkeypatch.setattr(live, "PING_SECONDS", 0.1)
 
     async with asyncio.timeout(SECONDS):
-        sent = [frame async for frame in live.frames(live.Subscriber(may_decide=False), welcome)]
+        sent = [frame async for frame in live.frames(live.Subscriber(VIEWER), welcome)]
 
     assert live.PING in sent
     assert hub.subscribers == set()
 
 
 async def test_streams_end_at_once_when_the_process_stops(hub: live.Hub) -> None:
-    stream = live.frames(live.Subscriber(may_decide=False), welcome)
+    stream = live.frames(live.Subscriber(VIEWER), welcome)
     await anext(stream)
 
     live.end_all_streams()

@@ -240,9 +240,9 @@ def test_a_stranger_is_sent_to_the_sign_in(client: Client, order_in_review: Orde
 def test_it_asks_the_database_a_fixed_number_of_times(
     at_alices: Client, shipped: Order, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    # session, person, rights (2), order, events, reviews, lines, payments, shipment, related orders, counts (2),
-    # engine (2)
-    with django_assert_max_num_queries(15):
+    # session, person, preferences, rights (2), order, events, reviews, lines, payments, shipment, related orders,
+    # counts (2), engine (2)
+    with django_assert_max_num_queries(16):
         at_alices.get(shipped.get_absolute_url())
 
 

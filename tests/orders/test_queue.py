@@ -167,7 +167,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         review()
 
-    with django_assert_max_num_queries(10):  # session, person, rights (2), queue, newest, counts (2), engine (2)
+    with django_assert_max_num_queries(11):  # session, person, preferences, rights (2), queue, newest, counts, engine
         at_alices.get("/")
 
 

@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0013_related_orders'),
+        ('orders', '0014_preferences'),
     ]
 
     operations = [

@@ -1,0 +1,123 @@
+"""Pages about the people of the desk: what is theirs, and how they want to be shown things."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from orders import conventions, wording
+from orders.conventions import Conventions
+from orders.roles import KEEPS_RECORDS, MAY, REFUND_LIMITS, RIGHTS, Role
+from orders.services import preferring
+from orders.services.preferring import UnknownConvention
+from orders.states import HUMAN_ACTIONS
+
+EXAMPLE_MINOR, EXAMPLE_CURRENCY = 123_450, "EUR"
+
+
+@require_safe
+def me(request: HttpRequest) -> HttpResponse:
+    """What belongs to whoever is signed in."""
+    return _me(request)
+
+
+@require_POST
+def prefer(request: HttpRequest) -> HttpResponse:
+    """Keep in which zone and locale this person is shown things; what is not sent stays as it is."""
+    user, now = _person(request), conventions.in_force()
+    wanted = Conventions(request.POST.get("zone", now.zone), request.POST.get("locale", now.locale))
+    try:
+        preferring.prefer(user=user, zone=wanted.zone, locale=wanted.locale)
+    except UnknownConvention as unknown:
+        return _me(request, wrong=unknown, status=422)
+    messages.success(request, f"Times are shown in {wanted.zone} now, and amounts as in {_named(wanted.locale)}.")
+    back = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
+        return redirect(back)
+    return redirect("orders:me")
+
+
+# Who may do what
+
+
+@dataclass(frozen=True)
+class Cell:
+    may: bool
+    most: str = ""  # of those who may only up to a limit
+    is_mine: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that can be done, and for each role whether: a check, nothing, or up to how much."""
+
+    told: str
+    cells: Sequence[Cell]
+
+
+def rights_table(mine: Collection[Role]) -> Mapping[str, Sequence[Line]]:
+    """What the code asks, by heading; `mine` are the roles to be marked."""
+
+    def line(told: str, roles: Collection[Role]) -> Line:
+        return Line(told, [Cell(role in roles, is_mine=role in mine) for role in Role])
+
+    def refund(role: Role) -> Cell:
+        limit = REFUND_LIMITS.get(role)
+        most = "" if role not in REFUND_LIMITS else "in full" if limit is None else f"up to {limit:,}"
+        return Cell(role in REFUND_LIMITS, most, role in mine)
+
+    return {
+        "With any order": [
+            line("See orders and all that happened to them", list(Role)),
+            *(line(wording.right(action), [role for role in Role if action in MAY[role]]) for action in HUMAN_ACTIONS),
+            Line("Refund an order that has ended, in its own currency", [refund(role) for role in Role]),
+        ],
+        "Besides": [
+            *(line(right.told[0].upper() + right.told[1:], right.roles) for right in RIGHTS),
+            line("Keep accounts, goods and API clients, and see the raw records", KEEPS_RECORDS),
+        ],
+    }
+
+
+@require_safe
+def roles(request: HttpRequest) -> HttpResponse:
+    """Who may do what, from the tables that the code asks. Everybody may see it."""
+    mine = [Role(name) for name in _person(request).groups.values_list("name", flat=True) if name in set(Role)]
+    context = {
+        "here": "roles",
+        "roles": [(role, role in mine) for role in Role],
+        "mine": mine,
+        "rights": rights_table(mine),
+    }
+    return render(request, "orders/roles.html", context)
+
+
+def _person(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def _named(locale: str) -> str:
+    return conventions.locales()[locale]
+
+
+def _me(request: HttpRequest, *, wrong: UnknownConvention | None = None, status: int = 200) -> HttpResponse:
+    context = {
+        "here": "me",
+        "now": timezone.now(),
+        "zones": conventions.zones(),
+        "zone_is_listed": any(conventions.in_force().zone in names for names in conventions.zones().values()),
+        "locales": conventions.locales(),
+        "example_minor": EXAMPLE_MINOR,
+        "example_currency": EXAMPLE_CURRENCY,
+        "wrong": {wrong.field: str(wrong)} if wrong else {},
+    }
+    return render(request, "orders/me.html", context, status=status)
