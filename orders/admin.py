@@ -25,6 +25,8 @@ from orders.models import (
     IdempotencyKey,
     LoyaltyEntry,
     Mail,
+    Mention,
+    Note,
     Order,
     OrderLine,
     Outbox,
@@ -252,6 +254,20 @@ class OutboxAdmin(Records):
 class MailAdmin(Records):
     list_display = ("order", "kind", "recipient", "created_at", "sent_at", "next_try_at", "attempts", "last_error")
     list_filter = ("kind", ("sent_at", admin.EmptyFieldListFilter))
+
+
+@admin.register(Note)
+class NoteAdmin(Records):
+    list_display = ("order", "author", "text", "written_at", "edited_at")
+    list_select_related = ("order", "author")
+
+
+@admin.register(Mention)
+class MentionAdmin(Records):
+    list_display = ("note", "user", "at", "seen_at")
+    list_select_related = ("note", "user")
+    search_fields = ("note__order__number__exact", "user__username__exact")
+    search_help_text = "The whole number of an order, or a colleague's name."
 
 
 @admin.register(Heartbeat)

@@ -7,14 +7,17 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from orders import conventions, selectors
+from orders import conventions, notes, selectors
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
     """Asked only where a template uses it, and only for people who are signed in."""
     if not getattr(request, "user", None) or not request.user.is_authenticated:
         return {}
-    return desk_state() | {"conventions": conventions.in_force()}
+    return desk_state() | {
+        "conventions": conventions.in_force(),
+        "mentions": SimpleLazyObject(lambda: notes.unseen_count(request.user.pk or 0)),
+    }
 
 
 def desk_state() -> dict[str, Any]:

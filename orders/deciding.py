@@ -15,17 +15,17 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from orders import selectors, wording
-from orders.forms import AddressForm, CancelForm, ExtendForm, ReasonForm, RefundForm, RetryForm
-from orders.models import Decision, Order
-from orders.roles import permission
-from orders.services import addressing, attending, refunding, reviewing, transitions, undoing
+from orders.forms import AddressForm, CancelForm, ExtendForm, NoteForm, ReasonForm, RefundForm, RetryForm
+from orders.models import Decision, Note, Order
+from orders.roles import WRITE_NOTES, permission
+from orders.services import addressing, attending, noting, refunding, reviewing, transitions, undoing
 from orders.services.actors import Actor, NotPermitted
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import clock, decided, money
@@ -186,6 +186,34 @@ def refund(asked: Asked) -> str:
     except refunding.AmountRefused as refusal:
         raise Wrong({"amount": str(refusal)}) from None
     return f"{money(payment.amount_minor, payment.currency)} is being refunded."
+
+
+def writes_notes(user: User) -> bool:
+    return user.has_perm(WRITE_NOTES)
+
+
+@decision(writes_notes, lambda data, order: NoteForm(data))
+def note(asked: Asked) -> str:
+    try:
+        noting.write_note(
+            order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), text=asked.form.cleaned_data["text"]
+        )
+    except noting.NoteRefused as refusal:
+        raise Wrong({"text": str(refusal)}) from None
+    return f"Your note is on {asked.order.number}."
+
+
+@decision(writes_notes, lambda data, order: NoteForm(data))
+def edit_note(asked: Asked) -> str:
+    typed = asked.form.cleaned_data
+    try:
+        written = asked.order.notes.get(pk=typed["note"])
+        changed = noting.edit_note(note_id=written.pk, actor=asked.actor, at=timezone.now(), text=typed["text"])
+    except Note.DoesNotExist:
+        raise Http404 from None
+    except noting.NoteRefused as refusal:
+        raise Wrong({"text": str(refusal)}) from None
+    return "Your note is changed." if changed else "Your note reads as before."
 
 
 ATTEMPTS = {

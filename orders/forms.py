@@ -119,3 +119,14 @@ class RefundForm(forms.Form):
             return money.to_minor(amount, self._currency)
         except ValueError:
             raise forms.ValidationError(f"{amount} has more decimals than {self._currency} has.") from None
+
+
+class NoteForm(forms.Form):
+    """What a colleague writes on an order; `note` is the one that is worded anew."""
+
+    text = forms.CharField(
+        max_length=MOST_SAID,
+        validators=[partial(_sound, "note")],
+        error_messages={"required": "Write something first.", "max_length": "Keep the note under 2,000 characters."},
+    )
+    note = forms.IntegerField(min_value=1, max_value=2**62, required=False, widget=forms.HiddenInput)

@@ -30,7 +30,7 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
 
-from orders import conventions, selectors
+from orders import conventions, notes, selectors
 from orders.context import desk_state
 from orders.conventions import Conventions
 from orders.mine import preferred
@@ -235,16 +235,17 @@ def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) ->
     """Frames for each kind of viewer. Runs in a thread; its connection goes back when done."""
     try:
         rows = selectors.rows(changed)
+        mentioned = notes.unseen_by(changed)
     finally:
         connections.close_all()
-    return {viewer: [_change(row, viewer) for row in rows] for viewer in kinds}
+    return {viewer: [_change(row, viewer, mentioned.get(row.order.pk, ())) for row in rows] for viewer in kinds}
 
 
-def _change(row: selectors.Row, viewer: Viewer) -> bytes:
+def _change(row: selectors.Row, viewer: Viewer, mentions: Collection[int]) -> bytes:
     with conventions.by(viewer.conventions):
         fragments = [*([queue_row(row, may_decide=viewer.may_decide)] if row.review else []), orders_row(row)]
     told = {"order": str(row.order.pk), "version": row.order.version, "open": row.is_open, "fragments": fragments}
-    return frame("change", told)
+    return frame("change", told | {"mentions": list(mentions)})
 
 
 def render_desk(kinds: Collection[Viewer]) -> tuple[tuple[object, ...], dict[Conventions, bytes]]:

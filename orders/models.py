@@ -463,6 +463,44 @@ class Event(models.Model):
         return f"{self.order_id} #{self.sequence} {self.type}"
 
 
+class Note(models.Model):
+    """What a colleague wrote on an order, as it reads now. Every wording that it had is in the order's events."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="notes")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    text = models.TextField()
+    written_at = models.DateTimeField()
+    edited_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.CheckConstraint(condition=~Q(text=""), name="note_not_empty")]
+        indexes = [models.Index("order", F("id").desc(), name="note_newest_of_order")]
+
+    def __str__(self) -> str:
+        return f"Note {self.pk} on {self.order_id}"
+
+
+class Mention(models.Model):
+    """A colleague named in a note: a badge until they have seen it."""
+
+    note = models.ForeignKey(Note, on_delete=models.PROTECT, related_name="mentions")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["note", "user"], name="mention_once_per_note")]
+        indexes = [
+            models.Index("user", F("id").desc(), name="mention_newest_of_user"),
+            models.Index("user", name="mention_unseen", condition=Q(seen_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in note {self.note_id}"
+
+
 class Outbox(models.Model):
     """What the engine has yet to be told. Written with the change itself, delivered by the relay."""
 
@@ -485,7 +523,8 @@ class Outbox(models.Model):
 
 
 class Mail(models.Model):
-    """What the customer is told of one event, whose sequence it bears. Written with the event, sent by a worker.
+    """What the customer, or a colleague, is told of one event, whose sequence it bears. Written with the event, sent
+    by a worker.
 
     While `next_try_at` is set it waits to be sent; without it and without `sent_at` it was refused for good.
     """
@@ -498,6 +537,7 @@ class Mail(models.Model):
         CANCELLED = "cancelled"
         FAILED = "failed"
         REFUNDED = "refunded"
+        MENTIONED = "mentioned"  # to a colleague, not to the customer
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="mails")
     sequence = models.PositiveIntegerField()
@@ -515,7 +555,7 @@ class Mail(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["order", "sequence"], name="mail_once_per_event"),
+            models.UniqueConstraint(fields=["order", "sequence", "recipient"], name="mail_once_per_event"),
             models.CheckConstraint(
                 condition=Q(
                     kind__in=[
@@ -526,6 +566,7 @@ class Mail(models.Model):
                         "cancelled",
                         "failed",
                         "refunded",
+                        "mentioned",
                     ],
                 ),
                 name="mail_kind_known",

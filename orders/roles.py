@@ -45,11 +45,13 @@ class Right:
 _LEADS = frozenset({Role.LEAD, Role.ADMIN})
 
 DECIDE_ESCALATED = "orders.decide_escalated_order"
+WRITE_NOTES = "orders.write_note"
 SEE_TEAM = "orders.see_team"
 
 # The permissions are declared, the groups filled and the page of roles written from this.
 RIGHTS = (
     Right(DECIDE_ESCALATED, "decide on an order that was escalated", _LEADS),
+    Right(WRITE_NOTES, "write notes on an order", _LEADS | {Role.OPERATOR}),
     Right(SEE_TEAM, "see how the team is doing", _LEADS),
 )
 

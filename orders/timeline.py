@@ -76,6 +76,8 @@ _TITLES: dict[str, str] = {
     "signal_refused": "A signal sent by hand was refused",
     Action.FINISH_UNDO: "Everything undone",
     "start_again": "Its run was started again",
+    "note": "Note",
+    "edit_note": "Note changed",
     "mail_sent": "Customer told by mail",
     "mail_refused": "Mail to the customer refused",
 }
@@ -200,6 +202,8 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "undo_failed": _failed_try,
     Action.CONFIRM_DISPATCH: _carrier,
     "recall_failed": _carrier,
+    "note": lambda payload: payload.get("text", ""),
+    "edit_note": lambda payload: f"{payload.get('before', '')} → {payload.get('after', '')}",
     "mail_sent": _subject,
     "mail_refused": _subject,
     "signal_refused": lambda payload: _joined(payload.get("action", "").replace("_", " "), payload.get("why", "")),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import deciding, live, people, views, webhooks
+from orders import deciding, live, noting, people, views, webhooks
 
 app_name = "orders"
 
@@ -18,6 +18,9 @@ urlpatterns = [
     path("me/", people.me, name="me"),
     path("me/preferences/", people.prefer, name="prefer"),
     path("roles/", people.roles, name="roles"),
+    path("orders/<uuid:order_id>/note/", deciding.note, name="note"),
+    path("orders/<uuid:order_id>/edit_note/", deciding.edit_note, name="edit_note"),
+    path("mentions/", noting.mentions, name="mentions"),
     path("live/", live.stream, name="live"),
     path("live/queue/", views.catch_up_queue, name="catch_up_queue"),
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),

@@ -22,15 +22,15 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import live, related, selectors, stuck, timeline, wording
-from orders.context import desk_state
+from orders import live, notes, related, selectors, stuck, timeline, wording
+from orders.context import desk
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
 from orders.forms import AddressForm, ExtendForm
 from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries, to_amount
-from orders.roles import DECIDE_ESCALATED, permission
-from orders.services import addressing, refunding
+from orders.roles import DECIDE_ESCALATED, WRITE_NOTES, permission
+from orders.services import addressing, noting, refunding
 from orders.services.placing import address_of
 from orders.states import HUMAN_ACTIONS, NEEDS_ATTENTION, Action, Status, may, on_main_road
 from orders.templatetags.desk import money
@@ -127,7 +127,14 @@ def orders(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    return order_page(request, order_id)
+    """One order; who is mentioned in its notes has seen them then."""
+    try:
+        context = _order_context(request, order_id)
+    except Order.DoesNotExist:
+        raise Http404 from None
+    if context["notes"].is_new and isinstance(request.user, User):
+        noting.see_mentions(order_id=order_id, user=request.user, at=timezone.now())
+    return render(request, "orders/order.html", context)
 
 
 # Catching up: what a page asks for after it may have missed something
@@ -145,16 +152,15 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
     )
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_open]
     fragments = [live.queue_row(row, may_decide=may_decide(request.user)) for row in changed if row.review]
-    return JsonResponse(
-        {"fragments": [*fragments, *_desk_fragments()], "new": sorted({str(order) for order in [*new, *told_already]})}
-    )
+    all_new = sorted({str(order) for order in [*new, *told_already]})
+    return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)], "new": all_new})
 
 
 @require_safe
 def catch_up_orders(request: HttpRequest) -> HttpResponse:
     shown = _shown(request, "shown")
     changed = [row for row in selectors.rows(shown) if row.order.version != shown[row.order.pk]]
-    return JsonResponse({"fragments": [*(live.orders_row(row) for row in changed), *_desk_fragments()]})
+    return JsonResponse({"fragments": [*(live.orders_row(row) for row in changed), *_desk_fragments(request)]})
 
 
 @require_safe
@@ -162,16 +168,16 @@ def catch_up_order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     shown = _shown(request, "shown")
     try:
         if selectors.order_version(order_id) == shown.get(order_id):
-            return JsonResponse({"fragments": [*_live_fragments(order_id), *_desk_fragments()]})
+            return JsonResponse({"fragments": [*_live_fragments(order_id), *_desk_fragments(request)]})
         fragment = render_to_string("orders/_order.html", _order_context(request, order_id), request)
     except Order.DoesNotExist:
         raise Http404 from None
-    return JsonResponse({"fragments": [fragment, *_desk_fragments()]})
+    return JsonResponse({"fragments": [fragment, *_desk_fragments(request)]})
 
 
 @require_safe
 def catch_up_desk(request: HttpRequest) -> HttpResponse:
-    return JsonResponse({"fragments": _desk_fragments()})
+    return JsonResponse({"fragments": _desk_fragments(request)})
 
 
 # What the above are made of
@@ -256,6 +262,8 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "may": permitted(request.user, status, detail.review),
         "needs_help": status in NEEDS_ATTENTION,
         "related": related.related_orders(detail.order),
+        "notes": notes.notes_of(order_id, seen_by=request.user.pk or 0),
+        "may_note": _has_perm(request.user, WRITE_NOTES),
         "extensions": ExtendForm.MINUTES,
         "address_parts": _address_parts(detail.order, refusal),
         "address_seen": addressing.fingerprint(address_of(detail.order)),
@@ -350,5 +358,6 @@ def live_context(state: LiveState) -> dict[str, Any]:
     return {"live": state, "live_at": time.time_ns() // 1_000_000}
 
 
-def _desk_fragments() -> list[str]:
-    return live.desk_fragments(desk_state())
+def _desk_fragments(request: HttpRequest) -> list[str]:
+    state = desk(request)
+    return [*live.desk_fragments(state), render_to_string("orders/_mentions.html", state)]

@@ -294,7 +294,7 @@
   function hearChange(change) {
     change.fragments.forEach(apply);
     const order = document.getElementById(`order-${change.order}`);
-    if (order && version(order) < change.version) catchUp();
+    if ((order && version(order) < change.version) || change.mentions?.includes(Number(body.dataset.user))) catchUp();
     count(change.open, change.order);
     heardSince.set(change.order, change.open);
     showNew();

@@ -18,10 +18,11 @@ from email.utils import parseaddr
 from typing import TypeVar
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.template.loader import render_to_string
 
 from orders import conventions, money
-from orders.models import Event, Mail, Order, OrderLine, Payment, Shipment
+from orders.models import Event, Mail, Note, Order, OrderLine, Payment, Shipment
 from orders.states import Action, Status
 
 ON_THE_WAY: dict[Action, Mail.Kind] = {
@@ -46,6 +47,7 @@ _SUBJECTS = {
     Mail.Kind.CANCELLED: "Order {} is cancelled",
     Mail.Kind.FAILED: "We could not complete order {}",
     Mail.Kind.REFUNDED: "A refund for order {}",
+    Mail.Kind.MENTIONED: "You are mentioned on order {}",
 }
 MOST_LINES_SHOWN = 50
 DEMONSTRATION = "demo-shop"  # is `orders.demo.SOURCE`, whose module builds on the services
@@ -74,6 +76,30 @@ def tell_of_refund(order: Order, refund: Payment, *, at: datetime) -> None:
         _write([order], Mail.Kind.REFUNDED, [{"returned": returned}], at=at)
 
 
+def tell_mentioned(note: Note, colleagues: Sequence[User], *, at: datetime) -> None:
+    """Write to those colleagues who have an address that they are mentioned in a note, which is the last event."""
+    if not settings.CUSTOMERS_GET_MAIL:
+        return
+    order, kind = note.order, Mail.Kind.MENTIONED
+    desk = getattr(settings, "DESK_URL", "")
+    url = desk.rstrip("/") + order.get_absolute_url() if desk else ""
+    told = {"number": order.number, "author": note.author.get_username(), "text": note.text, "url": url}
+    Mail.objects.bulk_create(
+        Mail(
+            order=order,
+            sequence=order.version,
+            kind=kind,
+            recipient=address,
+            subject=_SUBJECTS[kind].format(order.number),
+            body=_body(kind, {**told, "name": colleague.get_username()}),
+            message_id=_message_id(order, f".{colleague.pk}"),
+            created_at=at,
+            next_try_at=at,
+        )
+        for address, colleague in {one.email.lower(): one for one in colleagues if one.email}.items()
+    )
+
+
 def _wanted(orders: Sequence[Order]) -> list[Order]:
     """Those of the orders whose customers get mail."""
     if not settings.CUSTOMERS_GET_MAIL:
@@ -89,7 +115,6 @@ def _wanted(orders: Sequence[Order]) -> list[Order]:
 
 def _write(orders: Sequence[Order], kind: Mail.Kind, told: Sequence[Mapping[str, object]], *, at: datetime) -> None:
     """Store the mail about each order's last event."""
-    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
     Mail.objects.bulk_create(
         Mail(
             order=order,
@@ -98,7 +123,7 @@ def _write(orders: Sequence[Order], kind: Mail.Kind, told: Sequence[Mapping[str,
             recipient=order.customer_email,
             subject=_SUBJECTS[kind].format(order.number),
             body=_body(kind, {**_known(order), **tells}),
-            message_id=f"<order-{order.pk}.{order.version}@{domain}>",
+            message_id=_message_id(order),
             created_at=at,
             next_try_at=at,
         )
@@ -110,6 +135,11 @@ def _body(kind: Mail.Kind, told: Mapping[str, object]) -> str:
     """As the desk writes it, whoever's doing it tells of."""
     with conventions.by(conventions.of_the_desk()):
         return render_to_string(f"mails/{kind}.txt", {**told}).strip() + "\n"
+
+
+def _message_id(order: Order, recipient: str = "") -> str:
+    domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
+    return f"<order-{order.pk}.{order.version}{recipient}@{domain}>"
 
 
 def _known(order: Order) -> dict[str, object]:

@@ -59,7 +59,8 @@ def post_next_mail(*, send: Callable[[Mail], None], at: datetime) -> Outcome | N
             mail.last_error, mail.next_try_at, mail.sent_at = "", None, at
             outcome, event = Outcome.SENT, "mail_sent"
         mail.save(update_fields=["attempts", "last_error", "next_try_at", "sent_at"])
-        note_event(lock(mail.order_id), event, at=at, subject=mail.subject, reason=mail.last_error)
+        if mail.kind != Mail.Kind.MENTIONED:  # the order's story is what its customer was told
+            note_event(lock(mail.order_id), event, at=at, subject=mail.subject, reason=mail.last_error)
         return outcome
 
 

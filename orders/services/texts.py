@@ -1,5 +1,9 @@
 """What text from outside has to be like before it is kept."""
 
+import re
+
+MENTIONED = re.compile(r"(?<![\w.@+-])@([\w.@+-]+)")  # what a name may consist of; not the end of a mail address
+
 
 def wrong_with_text(value: str, most: int) -> str:
     if len(value) > most:

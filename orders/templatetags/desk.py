@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 
 from django import template
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from orders import conventions, wording
 from orders import money as amounts
 from orders.models import Order, Payment, Review
 from orders.related import Related
+from orders.services.texts import MENTIONED
 from orders.states import Status
 
 register = template.Library()
@@ -25,6 +26,12 @@ def money(minor: int, currency: str) -> str:
 @register.filter
 def country(code: str) -> str:
     return amounts.country_name(code)
+
+
+@register.filter
+def mentions(text: str) -> SafeString:
+    """The text of a note, with those whom it mentions made to stand out."""
+    return mark_safe(MENTIONED.sub(r'<b class="mention">\g<0></b>', escape(text)))  # noqa: S308 - is escaped
 
 
 @register.simple_tag

@@ -16,7 +16,9 @@ from orders.states import HUMAN_ACTIONS, Action
 
 pytestmark = pytest.mark.django_db
 
-DECIDES = {f"orders.{action}_order" for action in ("approve", "reject", "cancel", "retry", "change_address")}
+DECIDES = {f"orders.{action}_order" for action in ("approve", "reject", "cancel", "retry", "change_address")} | {
+    "orders.write_note"
+}
 KEEPS = {
     "auth.add_user",
     "auth.change_user",

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from orders import accounts
 from orders.admin import CappedPaginator
 from orders.models import ApiClient, Event, IdempotencyKey, LoyaltyEntry, Order, Preferences, Product
-from orders.services import actors, fulfilling, paying, relaying, reviewing, shipping, stocking
+from orders.services import actors, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 RECORDS = sorted((model for model in apps.get_app_config("orders").get_models()), key=lambda model: model.__name__)
@@ -69,6 +69,8 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     IdempotencyKey.objects.create(client=client, key="key-1", body_hash="0" * 64, order=order_in_review, created_at=NOW)
     LoyaltyEntry.objects.create(order=order_in_review, points=1_200, awarded_at=NOW)
     Preferences.objects.create(user=alice, zone="Europe/Berlin", locale="de_DE")
+    User.objects.create_superuser("carol")
+    noting.write_note(**order, actor=actors.Actor.operator(alice), text="For @carol")
     order_in_review.refresh_from_db()
     return order_in_review
 

@@ -240,9 +240,9 @@ def test_a_stranger_is_sent_to_the_sign_in(client: Client, order_in_review: Orde
 def test_it_asks_the_database_a_fixed_number_of_times(
     at_alices: Client, shipped: Order, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    # session, person, preferences, rights (2), order, events, reviews, lines, payments, shipment, related orders,
-    # counts (2), engine (2)
-    with django_assert_max_num_queries(16):
+    # session, person, preferences, rights (2), roles (2), order, events, reviews, lines, payments, shipment,
+    # related orders, notes, counts (3), engine (2)
+    with django_assert_max_num_queries(20):
         at_alices.get(shipped.get_absolute_url())
 
 
@@ -252,7 +252,7 @@ def test_catching_up_brings_the_order_only_if_it_changed(at_alices: Client, orde
     same = at_alices.get(url, {"shown": f"{order_in_review.pk}.{order_in_review.version}"}).json()
     older = at_alices.get(url, {"shown": f"{order_in_review.pk}.1"}).json()
 
-    assert len(same["fragments"]) == 3  # the engine and the counts
+    assert len(same["fragments"]) == 4  # the engine, the counts and the mentions
     assert f'<article id="order-{order_in_review.pk}"' in older["fragments"][0]
 
 

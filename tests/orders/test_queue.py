@@ -167,7 +167,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         review()
 
-    with django_assert_max_num_queries(11):  # session, person, preferences, rights (2), queue, newest, counts, engine
+    with django_assert_max_num_queries(12):  # session, person, preferences, rights (2), queue, newest, counts, engine
         at_alices.get("/")
 
 
@@ -231,4 +231,4 @@ def test_catching_up_with_nonsense_brings_nothing(at_alices: Client, asked: dict
     told = at_alices.get("/live/queue/", asked).json()
 
     assert told["new"] == []
-    assert len(told["fragments"]) == 3  # the engine and the counts
+    assert len(told["fragments"]) == 4  # the engine, the counts and the mentions
