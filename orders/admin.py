@@ -20,6 +20,8 @@ from django.utils.functional import cached_property
 from orders import selectors
 from orders.models import (
     ApiClient,
+    Bulk,
+    BulkMember,
     Event,
     Heartbeat,
     IdempotencyKey,
@@ -268,6 +270,23 @@ class MentionAdmin(Records):
     list_select_related = ("note", "user")
     search_fields = ("note__order__number__exact", "user__username__exact")
     search_help_text = "The whole number of an order, or a colleague's name."
+
+
+@admin.register(Bulk)
+class BulkAdmin(Records):
+    list_display = ("id", "action", "size", "refused", "made_by", "made_at", "finished_at")
+    list_filter = ("action",)
+    list_select_related = ("made_by",)
+    ordering = ("-made_at", "-id")
+    search_fields = ("made_by__username__exact",)
+    search_help_text = "The whole name of a user."
+
+
+@admin.register(BulkMember)
+class BulkMemberAdmin(Records):
+    list_display = ("bulk", "position", "order", "seen", "result", "why", "at")
+    list_filter = ("result",)
+    list_select_related = ("bulk", "order")
 
 
 @admin.register(Heartbeat)

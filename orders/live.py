@@ -3,7 +3,7 @@
 A committed event NOTIFYs `orders_changed`. The hub loads the changed orders once, renders their rows once for each
 kind of viewer, and fans the HTML out: those who may decide and those who may only look, each in the zones and locales
 of who is there. Whatever may have been missed, on either side, is answered with `catch-up`: the page then asks for
-what it shows. So nothing here has to be reliable.
+what it shows. So nothing here has to be reliable. Of a bulk only the name is told: a page that shows it asks.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ from orders.states import Action
 logger = logging.getLogger(__name__)
 
 CHANNEL = "orders_changed"
+BULK = "bulk "  # what its notification begins with; the others are orders
 PING_SECONDS = 15.0
 WELCOME_SECONDS = 30.0  # how long a stream may outlive a sign-out or a right; a ping longer at most
 STREAM_SECONDS = (300.0, 900.0)  # a stream ends by itself: rights are looked at again, and load spreads anew
@@ -176,6 +177,9 @@ class Hub:
     async def _collect(self, connection: "psycopg.AsyncConnection[Any]") -> None:
         while True:
             async for notification in connection.notifies(timeout=LISTEN_CHECK_SECONDS):
+                if notification.payload.startswith(BULK):
+                    self._tell_all(frame("bulk", {"bulk": notification.payload.removeprefix(BULK)}))
+                    continue
                 with contextlib.suppress(ValueError):  # somebody else's notification
                     self._changed.add(uuid.UUID(notification.payload))
                     self._wake.set()

@@ -106,7 +106,8 @@ def tell(event: Event) -> Entry:
     tone = "good" if event.type in _GOOD else "bad" if event.type in _BAD else ""
     # The customer ordered it earlier, in the shop: this event is how it came here.
     who = "" if event.actor_kind == ActorKind.SYSTEM or event.type == "place" else event.actor
-    return Entry(event.sequence, title, _detail(event.type, event.payload), tone, who, event.actor_kind, event.at)
+    detail = _joined(_detail(event.type, event.payload), _among(event.payload))
+    return Entry(event.sequence, title, detail, tone, who, event.actor_kind, event.at)
 
 
 def _detail(type_: str, payload: dict[str, Any]) -> str:
@@ -117,6 +118,12 @@ def _detail(type_: str, payload: dict[str, Any]) -> str:
     if type_ in _TITLES:
         return _labelled("reference", payload.get("reference"))
     return _joined(*(_labelled(name, value) for name, value in payload.items() if name not in _SHOWN_ELSEWHERE))
+
+
+def _among(payload: dict[str, Any]) -> str:
+    """That it was decided together with others."""
+    size = payload.get("bulk_size")
+    return f"one of {size:,} decided at once" if isinstance(size, int) and size > 1 else ""
 
 
 def _moved(payload: dict[str, Any]) -> str:

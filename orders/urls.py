@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import deciding, live, noting, people, views, webhooks
+from orders import bulks, deciding, live, noting, people, views, webhooks
 
 app_name = "orders"
 
@@ -21,6 +21,11 @@ urlpatterns = [
     path("orders/<uuid:order_id>/note/", deciding.note, name="note"),
     path("orders/<uuid:order_id>/edit_note/", deciding.edit_note, name="edit_note"),
     path("mentions/", noting.mentions, name="mentions"),
+    path("bulk/", bulks.bulks, name="bulks"),
+    path("bulk/preview/", bulks.preview, name="preview_bulk"),
+    path("bulk/begin/", bulks.begin, name="begin_bulk"),
+    path("bulk/<uuid:bulk_id>/", bulks.bulk, name="bulk"),
+    path("live/bulk/<uuid:bulk_id>/", bulks.catch_up_bulk, name="catch_up_bulk"),
     path("live/", live.stream, name="live"),
     path("live/queue/", views.catch_up_queue, name="catch_up_queue"),
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),

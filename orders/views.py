@@ -93,6 +93,7 @@ def queue(request: HttpRequest) -> HttpResponse:
             "is_first": after is None,
             "may_decide": may_decide(request.user),
             "stuck": stuck.from_rows(at=now, most=6) if leads(request.user) else [],
+            "may_extend": _has_perm(request.user, permission(Action.EXTEND)),
         },
         status=200 if wanted else 422,
     )

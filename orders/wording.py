@@ -102,6 +102,15 @@ def tone(status: Status) -> Tone:
             return Tone.BAD if status in TERMINAL or status == Status.COMPENSATING else Tone.WORKING
 
 
+def many(action: str, number: int) -> str:
+    """A decision on so many orders, as a button says it."""
+    orders = f"{number:,} order{'' if number == 1 else 's'}"
+    return {"extend": f"Give {orders} more time"}.get(action, f"{action.capitalize()} {orders}")
+
+
+MANY_DONE = {"approve": "approved", "reject": "rejected", "extend": "given more time"}
+
+
 # The step bar
 
 STEPS = ("Received", "Checked", "Review", "Stock", "Payment", "Package", "Carrier", "Done")

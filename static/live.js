@@ -286,6 +286,8 @@
       setTimeout(catchUp, document.hidden ? Math.random() * 500 : 0);
     } else if (type === "change") {
       hearChange(JSON.parse(data));
+    } else if (type === "bulk") {
+      if (document.querySelector(`[data-bulk="${JSON.parse(data).bulk}"]`)) catchUp();
     } else if (type === "desk") {
       JSON.parse(data).fragments.forEach(apply);
     }
@@ -314,7 +316,7 @@
     close();
     heardAt = Date.now();
     source = new EventSource(body.dataset.live);
-    for (const type of ["catch-up", "away", "change", "desk", "ping"]) {
+    for (const type of ["catch-up", "away", "change", "bulk", "desk", "ping"]) {
       source.addEventListener(type, (event) => {
         retryMs = 1_000;
         tell({ type, data: event.data });

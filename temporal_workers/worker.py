@@ -21,6 +21,7 @@ from temporal_workers.activities import shipping as shipping_steps
 from temporal_workers.activities.database import is_activity
 from temporal_workers.activities.outside import CarrierCalls, FraudCalls, PaymentCalls, ShopCalls
 from temporal_workers.attempts import AttemptLog
+from temporal_workers.bulks import BulkRunner
 from temporal_workers.client import connect
 from temporal_workers.heartbeat import Heartbeat
 from temporal_workers.listening import Listener
@@ -141,6 +142,7 @@ async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
         heartbeat = Heartbeat(relay_client, [queue_of(role) for role in roles])
         await stack.enter_async_context(_in_the_background(heartbeat.beat(), "heartbeat"))
         await stack.enter_async_context(_running(Relay(relay_client, asyncio.get_running_loop())))
+        await stack.enter_async_context(_running(BulkRunner()))
         if settings.CUSTOMERS_GET_MAIL:
             await stack.enter_async_context(_running(Mailer()))
         client = await _connected(stop)

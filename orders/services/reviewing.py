@@ -26,7 +26,7 @@ from orders.services.transitions import (
     transition_all,
     words,
 )
-from orders.states import Action, Status, may
+from orders.states import NEEDS_ATTENTION, Action, Status, may
 
 
 class AlreadyDecided(ActionRefused):
@@ -135,10 +135,8 @@ def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime,
         if refusal := why_not(order, reviews, Action.EXTEND, actor=actor):
             raise refusal
         note = checked_note(Action.EXTEND, reason)
-        if not max(at, reviews[0].due_at) < due_at <= at + LONGEST_REVIEW:
-            raise DeadlineRefused(
-                f"The new deadline must be later than the present one, and at most {LONGEST_REVIEW.days} days away."
-            )
+        if refusal := wrong_with_deadline(reviews[0], due_at, at=at):
+            raise refusal
         extend_all([(order, reviews[0], due_at)], actor=actor, at=at, note=note)
     return order
 
@@ -190,6 +188,14 @@ def why_not(order: Order, reviews: Sequence[Review], action: Action, *, actor: A
     if action != Action.EXTEND and review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
         return ActionRefused("It was escalated: a lead has to decide.")
     return None
+
+
+def wrong_with_deadline(review: Review, due_at: datetime, *, at: datetime) -> DeadlineRefused | None:
+    if max(at, review.due_at) < due_at <= at + LONGEST_REVIEW:
+        return None
+    return DeadlineRefused(
+        f"The new deadline must be later than the present one, and at most {LONGEST_REVIEW.days} days away."
+    )
 
 
 def checked_note(action: Action, note: str) -> str:
@@ -272,6 +278,8 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
 
 
 def not_decidable(order: Order) -> ActionRefused:
+    if order.status_now in NEEDS_ATTENTION:
+        return ActionRefused(f"It is {words(order.status_now)}: it needs help rather than a decision.")
     return ActionRefused(f"An order that is {words(order.status_now)} cannot be decided on.")
 
 

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from orders import conventions, wording
 from orders import money as amounts
-from orders.models import Order, Payment, Review
+from orders.models import Bulk, Order, Payment, Review
 from orders.related import Related
 from orders.services.texts import MENTIONED
 from orders.states import Status
@@ -21,6 +21,21 @@ register = template.Library()
 def money(minor: int, currency: str) -> str:
     """As the viewer's locale writes it."""
     return amounts.format_money(minor, currency, locale=conventions.parsed(conventions.in_force().locale))
+
+
+@register.filter
+def number(of: int) -> str:
+    return f"{of:,}"
+
+
+@register.filter
+def subtract(of: int, other: int) -> int:
+    return of - other
+
+
+@register.filter
+def title_of_bulk(bulk: Bulk) -> str:
+    return wording.many(bulk.action, bulk.size)
 
 
 @register.filter

@@ -1,5 +1,6 @@
 """The raw records: who sees them, that nothing of an order can be changed there, and that stock is moved safely."""
 
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,8 @@ from pytest_django import Settings
 from orders import accounts
 from orders.admin import CappedPaginator
 from orders.models import ApiClient, Event, IdempotencyKey, LoyaltyEntry, Order, Preferences, Product
-from orders.services import actors, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
+from orders.services import actors, bulk, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
+from orders.states import Action
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
 RECORDS = sorted((model for model in apps.get_app_config("orders").get_models()), key=lambda model: model.__name__)
@@ -67,6 +69,8 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     relaying.record_heartbeat(worker="w-1", queues="orders", started_at=NOW, temporal_seen_at=NOW, at=NOW)
     client = ApiClient.objects.create(name="shop", token_hash="0" * 64, scopes=["place"], created_at=NOW)
     IdempotencyKey.objects.create(client=client, key="key-1", body_hash="0" * 64, order=order_in_review, created_at=NOW)
+    chosen = {order_in_review.pk: 1}
+    bulk.begin(bulk_id=uuid.uuid4(), action=Action.APPROVE, chosen=chosen, actor=actors.Actor.operator(alice), at=NOW)
     LoyaltyEntry.objects.create(order=order_in_review, points=1_200, awarded_at=NOW)
     Preferences.objects.create(user=alice, zone="Europe/Berlin", locale="de_DE")
     User.objects.create_superuser("carol")

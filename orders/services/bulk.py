@@ -1,0 +1,193 @@
+"""One decision on many orders: what would come of it, its record, and carrying it out batch by batch.
+
+Each order is decided by `reviewing`, with its rules and its writing: here is no second set of either. A member is
+marked in the transaction that decides its order, so whoever carries on after a crash finds what is left to do.
+"""
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from orders.models import Bulk, BulkMember, Order, Review
+from orders.services import reviewing
+from orders.services.actors import Actor, NotPermitted, authorise
+from orders.services.transitions import ActionRefused
+from orders.states import Action
+
+logger = logging.getLogger(__name__)
+
+MOST = 5_000  # orders in one bulk
+BATCH = 250  # orders decided in one transaction, whose rows nobody else can change meanwhile
+
+
+class TooMany(ActionRefused):
+    """More orders were chosen than one bulk takes. The message is for the operator."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"{number:,} orders were chosen; at most {MOST:,} can be decided on at once.")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a decision would do now: the orders that it fits, in the sequence given, and the others by why not."""
+
+    fit: Sequence[Order]
+    unfit: Mapping[str, Sequence[Order]]
+    reviews: Mapping[uuid.UUID, Sequence[Review]]  # of each of the orders, the latest first
+
+
+def forecast(*, order_ids: Collection[uuid.UUID], action: Action, actor: Actor) -> Forecast:
+    """Look at each order as `begin` and the worker will; nothing is changed.
+
+    Raises NotPermitted, TooMany.
+    """
+    authorise(actor, action)
+    if len(order_ids) > MOST:
+        raise TooMany(len(order_ids))
+    found = Order.objects.in_bulk(order_ids)
+    orders = [found[order_id] for order_id in dict.fromkeys(order_ids) if order_id in found]
+    reviews = reviewing.reviews_of(orders)
+    fit, unfit = [], defaultdict(list)
+    for order in orders:
+        if refusal := reviewing.why_not(order, reviews[order.pk], action, actor=actor):
+            unfit[str(refusal)].append(order)
+        else:
+            fit.append(order)
+    return Forecast(fit, unfit, reviews)
+
+
+def begin(
+    *,
+    bulk_id: uuid.UUID,
+    action: Action,
+    chosen: Mapping[uuid.UUID, int],
+    actor: Actor,
+    at: datetime,
+    note: str = "",
+    more: timedelta | None = None,
+) -> Bulk:
+    """Record the decision on the `chosen` orders, each with the version that was seen, for a worker to carry out.
+
+    `more` is how much time an extension gives each order, from its own deadline or, where that has passed, from the
+    instant of carrying out. Asked a second time under the same id by the same person, it answers with what was begun.
+
+    Raises NotPermitted, TooMany, and ActionRefused where no order was chosen, or note or time are not fit.
+    """
+    authorise(actor, action)
+    if actor.user is None:
+        raise NotPermitted(f"{actor.name} is nobody who decides.")
+    if len(chosen) > MOST:
+        raise TooMany(len(chosen))
+    note = reviewing.checked_note(action, note)
+    if action == Action.EXTEND and not (more and timedelta(0) < more <= reviewing.LONGEST_REVIEW):
+        raise ActionRefused(f"Say how much time, at most {reviewing.LONGEST_REVIEW.days} days.")
+    with transaction.atomic():
+        known = set(Order.objects.filter(pk__in=chosen).values_list("pk", flat=True))
+        if not known:
+            raise ActionRefused("Choose at least one order.")
+        bulk, is_new = Bulk.objects.get_or_create(
+            id=bulk_id,
+            defaults={
+                "action": action,
+                "note": note,
+                "more": more,
+                "size": len(known),
+                "made_by": actor.user,
+                "made_at": at,
+            },
+        )
+        if is_new:
+            BulkMember.objects.bulk_create(
+                BulkMember(bulk=bulk, position=position, order_id=order_id, seen=chosen[order_id])
+                for position, order_id in enumerate((order_id for order_id in chosen if order_id in known), start=1)
+            )
+    if bulk.made_by_id != actor.user.pk:
+        raise NotPermitted("Somebody else has begun this one.")
+    return bulk
+
+
+# Carrying out
+
+
+def unfinished() -> Sequence[uuid.UUID]:
+    """The bulks that have something left to do, the oldest first."""
+    return list(Bulk.objects.filter(finished_at=None).order_by("made_at", "id").values_list("pk", flat=True))
+
+
+def carry_out(*, bulk_id: uuid.UUID, at: datetime, most: int | None = None) -> bool:
+    """Do the next orders of this bulk, `most` of them (`BATCH`), in one transaction; and close it when none is left.
+
+    Orders whose rows somebody holds are left for another time, so many workers can do this side by side and none
+    waits. Those who decided may have lost the right to since: then the rest is refused.
+
+    Answers whether there was anything to do.
+    """
+    with transaction.atomic():
+        bulk = Bulk.objects.select_related("made_by").get(pk=bulk_id)
+        waiting = bulk.members.filter(result="")
+        members = list(
+            waiting.select_related("order")
+            .select_for_update(of=("self", "order"), skip_locked=True, no_key=True)
+            .order_by("position")[: most or BATCH]
+        )
+        if members:
+            _do(bulk, members, at=at)
+            return True
+        if waiting.exists():
+            return False
+        refused = bulk.members.filter(result=BulkMember.Result.REFUSED).count()
+        finished = Bulk.objects.filter(pk=bulk_id, finished_at=None).update(finished_at=at, refused=refused)
+    if finished:
+        logger.info("Bulk %s is done: %s of %s orders", bulk.pk, bulk.action, bulk.size)
+    return finished == 1
+
+
+def _do(bulk: Bulk, members: Sequence[BulkMember], *, at: datetime) -> None:
+    """Decide on the orders of locked members, and mark each with what became of it."""
+    action, actor = Action(bulk.action), Actor.operator(bulk.made_by)
+    reviews = reviewing.reviews_of([member.order for member in members])
+    refused: defaultdict[str, list[BulkMember]] = defaultdict(list)
+    fit: list[BulkMember] = []
+    for member in members:
+        if refusal := _why_not(bulk, member, reviews[member.order_id], actor=actor, at=at):
+            refused[str(refusal)].append(member)
+        else:
+            fit.append(member)
+    orders = [member.order for member in fit]
+    told = {"bulk": str(bulk.pk), "bulk_size": bulk.size}
+    if action == Action.EXTEND:
+        waits = [(order, reviews[order.pk][0], _later(bulk, reviews[order.pk][0], at)) for order in orders]
+        reviewing.extend_all(waits, actor=actor, at=at, note=bulk.note, **told)
+    else:
+        reviewing.decide_all(orders, action, actor=actor, at=at, note=bulk.note, **told)
+    _mark(fit, BulkMember.Result.DONE, at=at)
+    for why, those in refused.items():
+        _mark(those, BulkMember.Result.REFUSED, why=why[:300], at=at)
+
+
+def _why_not(
+    bulk: Bulk, member: BulkMember, reviews: Sequence[Review], *, actor: Actor, at: datetime
+) -> ActionRefused | NotPermitted | None:
+    action = Action(bulk.action)
+    try:
+        authorise(actor, action)
+    except NotPermitted as refusal:
+        return refusal
+    if refused := reviewing.why_not(member.order, reviews, action, actor=actor):
+        return refused
+    if action == Action.EXTEND:
+        return reviewing.wrong_with_deadline(reviews[0], _later(bulk, reviews[0], at), at=at)
+    return None
+
+
+def _later(bulk: Bulk, review: Review, at: datetime) -> datetime:
+    return max(at, review.due_at) + (bulk.more or timedelta(0))
+
+
+def _mark(members: Sequence[BulkMember], result: BulkMember.Result, *, at: datetime, why: str = "") -> None:
+    BulkMember.objects.filter(pk__in=[member.pk for member in members]).update(result=result, why=why, at=at)
