@@ -11,6 +11,7 @@ from django.http import QueryDict
 from orders import money
 from orders.services.placing import Address, wrong_with_address
 from orders.services.texts import wrong_with_note
+from orders.timeline import ADDRESS_PARTS
 
 MOST_SAID = 2_000
 
@@ -64,14 +65,7 @@ class ExtendForm(forms.Form):
 class AddressForm(forms.Form):
     """Where an order goes. Only the country has to be there, as in placing."""
 
-    LABELS: ClassVar[dict[str, str]] = {
-        "line1": "Street and number",
-        "line2": "Flat, floor, company",
-        "postal_code": "Postal code",
-        "city": "Town",
-        "region": "Region",
-        "country": "Country",
-    }
+    LABELS: ClassVar[dict[str, str]] = ADDRESS_PARTS
 
     line1 = forms.CharField(required=False)
     line2 = forms.CharField(required=False)

@@ -9,7 +9,8 @@ from orders import runs, selectors, wording
 from orders.models import Event, Order, Payment, Review, Shipment
 from orders.runs import RunState
 from orders.selectors import OrderDetail
-from orders.states import MAY_BE_UNDONE, TERMINAL, WAITS_FOR_PEOPLE, Status, Undo
+from orders.states import MAY_BE_UNDONE, TERMINAL, UNDOING, WAITS_FOR_PEOPLE, Status, Undo
+from orders.wording import Step
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class LiveState:
     last_error: str = ""  # in words
     next_try_at: datetime | None = None
     to_undo: tuple[str, ...] = ()  # what would be undone, or still is to be, first entry first
+    undone: tuple[str, ...] = ()  # what was done and is undone by now, of an order that is being undone
     problem: str = ""  # in words: why nothing drives the order
     engine_seen_at: datetime | None = None  # what Temporal said is from then
     engine_away_since: datetime | None = None
@@ -44,6 +46,18 @@ class LiveState:
     def is_worked_on(self) -> bool:
         """Whether the engine is at it, so that a try may begin or fail without any row telling of it."""
         return not self.has_ended and self.status not in WAITS_FOR_PEOPLE | {Status.AWAITING_CUSTOMER}
+
+    @property
+    def undoing(self) -> list[Step]:
+        """The stack of what is undone, in an operator's words: done, at it now, to come."""
+        left = [(entry, "ahead" if place else "live") for place, entry in enumerate(self.to_undo)]
+        stack = [*((entry, "done") for entry in self.undone), *left] if self.status in UNDOING else []
+        return [Step(wording.UNDO_WORDS[entry], state) for entry, state in stack]
+
+    @property
+    def if_stopped(self) -> str:
+        """What would be undone, in words."""
+        return "" if self.status in UNDOING else wording.all_of([wording.UNDO_WORDS[entry] for entry in self.to_undo])
 
     @property
     def told(self) -> str:
@@ -106,6 +120,7 @@ def _live_state(
         outcome=order.outcome,
         doing="" if status in TERMINAL else wording.doing(status).rstrip("."),
         to_undo=_to_undo(order, payments, shipment),
+        undone=_undone(order, payments, shipment) if status in UNDOING else (),
         problem=_problem(order, told.run),
         engine_seen_at=told.at,
         engine_away_since=told.away_since,
@@ -153,7 +168,22 @@ def _to_undo(order: Order, payments: Sequence[Payment], shipment: Shipment | Non
     return tuple(entry.value for entry in MAY_BE_UNDONE.get(order.status_now, ()) if there[entry])
 
 
+def _undone(order: Order, payments: Sequence[Payment], shipment: Shipment | None) -> tuple[str, ...]:
+    """What the rows say was taken back already, in the order of undoing it."""
+    back = {
+        Undo.RECALL: shipment is not None and shipment.status == Shipment.State.RECALLED,
+        Undo.REFUND: any((p.kind, p.status) in MONEY_IS_BACK for p in payments),
+        Undo.RELEASE: bool(getattr(order, "gave_stock_back", False)),
+    }
+    return tuple(entry.value for entry in Undo if back[entry])
+
+
 CHARGING = (Payment.State.PROCESSING, Payment.State.REQUIRES_ACTION, Payment.State.SUCCEEDED)
+MONEY_IS_BACK = (
+    (Payment.Kind.REFUND, Payment.State.SUCCEEDED),
+    (Payment.Kind.REFUND, Payment.State.CANCELLED),
+    (Payment.Kind.CHARGE, Payment.State.CANCELLED),
+)
 SETTLED = (Payment.State.SUCCEEDED, Payment.State.CANCELLED)
 GONE = (Shipment.State.DISPATCHED, Shipment.State.RECALLED)
 TROUBLE_WITHIN = 10  # events: after a try that failed, few follow before the next one

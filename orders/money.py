@@ -1,6 +1,7 @@
 """Money and places: minor units to amounts, and the names that Babel keeps for currencies and countries."""
 
 import re
+import unicodedata
 from decimal import Decimal
 from functools import cache, lru_cache
 
@@ -57,6 +58,12 @@ def countries() -> dict[str, str]:
         for code, name in _LOCALE.territories.items()
         if len(code) == 2 and code.isalpha() and code not in {"EU", "EZ", "UN", "XA", "XB", "ZZ", "QO"}
     }
+
+
+@cache
+def countries_by_name() -> tuple[tuple[str, str], ...]:
+    """Codes and names, as a list to choose from has them: sorted as a reader expects, Åland beside Albania."""
+    return tuple(sorted(countries().items(), key=lambda country: unicodedata.normalize("NFKD", country[1]).casefold()))
 
 
 def country_name(code: str) -> str:

@@ -421,10 +421,19 @@ def order_detail(order_id: uuid.UUID) -> OrderDetail:
     )
 
 
+def events_that(order_id: uuid.UUID, fit: Q) -> tuple[list[Event], bool]:
+    """The latest events of the order that fit, newest first, and whether there are earlier ones."""
+    found = list(Event.objects.filter(fit, order=order_id).order_by("-sequence")[: EVENTS_SHOWN + 1])
+    return found[:EVENTS_SHOWN], len(found) > EVENTS_SHOWN
+
+
 def with_stock() -> QuerySet[Order]:
-    """Orders with `holds_stock`, at no further query."""
-    held = Reservation.objects.filter(order=OuterRef("pk"), state=Reservation.State.HELD)
-    return Order.objects.annotate(holds_stock=Exists(held))
+    """Orders with `holds_stock` and `gave_stock_back`, at no further query."""
+    held, released = (
+        Reservation.objects.filter(order=OuterRef("pk"), state=state)
+        for state in (Reservation.State.HELD, Reservation.State.RELEASED)
+    )
+    return Order.objects.annotate(holds_stock=Exists(held), gave_stock_back=Exists(released))
 
 
 def order_version(order_id: uuid.UUID) -> int:

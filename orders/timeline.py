@@ -7,7 +7,10 @@ shown all the same.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
+
+from django.db.models import Q
 
 from orders import money, wording
 from orders.models import ActorKind, Event
@@ -16,9 +19,33 @@ from orders.templatetags import desk
 from orders.templatetags.desk import to_the_second
 
 
+class About(StrEnum):
+    """What an event is about: what the timeline can be narrowed to."""
+
+    DECISIONS = "decisions"
+    CUSTOMER = "customer"
+    RULES = "rules"
+    PAYMENT = "payment"
+    PACKAGE = "package"
+    MAILS = "mails"
+    NOTES = "notes"
+    WORK = "work"  # how the order goes on, is undone, and is helped along
+
+
+@dataclass(frozen=True)
+class Change:
+    """What something was, and what it became."""
+
+    what: str
+    before: str
+    after: str
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One line of the timeline. `tone` is empty, good or bad; `kind` says whose hand it was."""
+    """One line of the timeline. `tone` is empty, good or bad; `kind` says whose hand it was. `changes` say part by part
+    what was before and after, and `beside` what `detail` says besides; `moved` is the change of status, if any.
+    """
 
     sequence: int
     title: str
@@ -27,6 +54,10 @@ class Entry:
     who: str
     kind: str
     at: datetime
+    about: About = About.WORK
+    changes: tuple[Change, ...] = ()
+    moved: Change | None = None
+    beside: str = ""
 
 
 _TITLES: dict[str, str] = {
@@ -106,8 +137,129 @@ def tell(event: Event) -> Entry:
     tone = "good" if event.type in _GOOD else "bad" if event.type in _BAD else ""
     # The customer ordered it earlier, in the shop: this event is how it came here.
     who = "" if event.actor_kind == ActorKind.SYSTEM or event.type == "place" else event.actor
-    detail = _joined(_detail(event.type, event.payload), _among(event.payload))
-    return Entry(event.sequence, title, detail, tone, who, event.actor_kind, event.at)
+    changes = _CHANGES[event.type](event.payload) if event.type in _CHANGES else ()
+    among = _among(event.payload)
+    detail = _joined(_detail(event.type, event.payload), among)
+    return Entry(
+        event.sequence,
+        title,
+        detail,
+        tone,
+        who,
+        event.actor_kind,
+        event.at,
+        about(event),
+        changes,
+        _moved_on(event.payload),
+        among if changes and event.type in _TOLD_BY_CHANGES else detail,
+    )
+
+
+_ABOUT: dict[About, frozenset[str]] = {
+    About.DECISIONS: frozenset(
+        {
+            Action.APPROVE,
+            Action.REJECT,
+            Action.EXTEND,
+            Action.REMIND,
+            Action.ESCALATE,
+            Action.EXPIRE,
+            Action.CANCEL,
+            Action.RETRY,
+            Action.HALT,
+            Action.CHANGE_ADDRESS,
+        }
+    ),
+    About.CUSTOMER: frozenset({"place", Action.ASK_CUSTOMER}),
+    About.RULES: frozenset(
+        {
+            Action.RECEIVE,
+            Action.VALIDATE,
+            Action.INVALIDATE,
+            Action.BLOCK,
+            Action.CLEAR,
+            Action.OPEN_REVIEW,
+            "fraud_check",
+            "fraud_unanswered",
+        }
+    ),
+    About.PAYMENT: frozenset(
+        {
+            "charge_requested",
+            Action.CHARGE,
+            "charge_arrived",
+            "charge_declined",
+            "charge_cancelled",
+            "charge_voided",
+            "payment_news_refused",
+            "refund_requested",
+            "refund",
+            "refund_failed",
+        }
+    ),
+    About.PACKAGE: frozenset(
+        {
+            Action.RESERVE,
+            Action.PREPARE,
+            "package_ready",
+            Action.DISPATCH,
+            Action.CONFIRM_DISPATCH,
+            "release",
+            "recall",
+            "recall_failed",
+            "dispatch_failed",
+        }
+    ),
+    About.MAILS: frozenset({"mail_sent", "mail_refused"}),
+    About.NOTES: frozenset({"note", "edit_note"}),
+    About.WORK: frozenset(
+        {
+            Action.COMPLETE,
+            Action.FAIL,
+            Action.FINISH_UNDO,
+            "loyalty_points",
+            "undo_failed",
+            "signal_refused",
+            "start_again",
+        }
+    ),
+}
+_KNOWN = frozenset().union(*_ABOUT.values())
+_BY_ACTOR = {
+    ActorKind.OPERATOR: About.DECISIONS,
+    ActorKind.CUSTOMER: About.CUSTOMER,
+    ActorKind.SYSTEM: About.WORK,
+}
+
+
+def about(event: Event) -> About:
+    """What a customer did is about the customer; of other events the type says it, or whose hand it was."""
+    if event.actor_kind != ActorKind.CUSTOMER:
+        for one, types in _ABOUT.items():
+            if event.type in types:
+                return one
+    return _BY_ACTOR[ActorKind(event.actor_kind)]
+
+
+ALL = Q()
+
+
+def that_are_about(wanted: About) -> Q:
+    """The events of which `about` says so."""
+    by_type = Q(type__in=_ABOUT[wanted]) & ~Q(actor_kind=ActorKind.CUSTOMER)
+    for actor_kind, one in _BY_ACTOR.items():
+        if one == wanted and actor_kind == ActorKind.CUSTOMER:
+            return by_type | Q(actor_kind=actor_kind)
+        if one == wanted:
+            return by_type | (Q(actor_kind=actor_kind) & ~Q(type__in=_KNOWN))
+    return by_type
+
+
+def _moved_on(payload: dict[str, Any]) -> Change | None:
+    before, after = payload.get("from"), payload.get("to")
+    if before == after or before not in set(Status) or after not in set(Status):
+        return None
+    return Change("Status", wording.STATUS_WORDS[Status(before)], wording.STATUS_WORDS[Status(after)])
 
 
 def _detail(type_: str, payload: dict[str, Any]) -> str:
@@ -128,6 +280,43 @@ def _among(payload: dict[str, Any]) -> str:
 
 def _moved(payload: dict[str, Any]) -> str:
     return f"{_place(payload.get('before', {}))} → {_place(payload.get('after', {}))}"
+
+
+ADDRESS_PARTS = {
+    "line1": "Street and number",
+    "line2": "Flat, floor, company",
+    "postal_code": "Postal code",
+    "city": "Town",
+    "region": "Region",
+    "country": "Country",
+}
+
+
+def address_changes(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...]:
+    """The parts of an address that differ."""
+
+    def shown(part: str, address: dict[str, str]) -> str:
+        value = address.get(part, "")
+        return money.country_name(value) if part == "country" else value
+
+    return tuple(
+        Change(label, shown(part, before), shown(part, after))
+        for part, label in ADDRESS_PARTS.items()
+        if before.get(part, "") != after.get(part, "")
+    )
+
+
+def _deadline_changes(payload: dict[str, Any]) -> tuple[Change, ...]:
+    before, after = (_at("", payload.get(name)).strip() for name in ("due_before", "due_at"))
+    return (Change("Deadline", before, after),) if before and after else ()
+
+
+_TOLD_BY_CHANGES = {Action.CHANGE_ADDRESS, "edit_note"}
+_CHANGES: dict[str, Callable[[dict[str, Any]], tuple[Change, ...]]] = {
+    Action.CHANGE_ADDRESS: lambda payload: address_changes(payload.get("before", {}), payload.get("after", {})),
+    Action.EXTEND: _deadline_changes,
+    "edit_note": lambda payload: (Change("Note", payload.get("before", ""), payload.get("after", "")),),
+}
 
 
 def _place(address: dict[str, str]) -> str:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import bulks, deciding, live, noting, people, views, webhooks
+from orders import bulks, deciding, live, noting, one_order, people, views, webhooks
 
 app_name = "orders"
 
@@ -18,6 +18,7 @@ urlpatterns = [
     path("me/", people.me, name="me"),
     path("me/preferences/", people.prefer, name="prefer"),
     path("roles/", people.roles, name="roles"),
+    path("orders/<uuid:order_id>/timeline/", one_order.timeline_of, name="timeline"),
     path("orders/<uuid:order_id>/note/", deciding.note, name="note"),
     path("orders/<uuid:order_id>/edit_note/", deciding.edit_note, name="edit_note"),
     path("mentions/", noting.mentions, name="mentions"),

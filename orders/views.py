@@ -4,7 +4,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,13 +21,13 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import live, notes, related, selectors, stuck, timeline, wording
+from orders import live, notes, one_order, related, selectors, stuck, timeline, wording
 from orders.context import desk
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
 from orders.forms import AddressForm, ExtendForm
 from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
-from orders.money import countries, to_amount
+from orders.money import countries_by_name, to_amount
 from orders.roles import DECIDE_ESCALATED, WRITE_NOTES, permission
 from orders.services import addressing, noting, refunding
 from orders.services.placing import address_of
@@ -204,8 +203,9 @@ class RefundAsk:
 
     number: int
     left_minor: int
+    refunded_minor: int
     most_minor: int
-    suggested: str
+    all_of_it: str  # the most, as an amount to be sent
 
 
 def leads(user: Person) -> bool:
@@ -259,7 +259,6 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "doing": wording.doing(status, refunded=_refunded(detail)),
         "outcome": wording.sentence(detail.order.outcome),
         "is_stopped": not on_main_road(status),
-        "entries": [timeline.tell(event) for event in detail.events],
         "may": permitted(request.user, status, detail.review),
         "needs_help": status in NEEDS_ATTENTION,
         "related": related.related_orders(detail.order),
@@ -268,8 +267,10 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "extensions": ExtendForm.MINUTES,
         "address_parts": _address_parts(detail.order, refusal),
         "address_seen": addressing.fingerprint(address_of(detail.order)),
-        "countries": sorted(countries().items(), key=itemgetter(1)),
-        "refund": _refund_ask(request.user, detail),
+        "countries": countries_by_name(),
+        "refund": (refund := _refund_ask(request.user, detail)),
+        "refused": one_order.refused(request.user, detail, without_refund=refund is None and _may_refund(request.user)),
+        **one_order.timeline_context(request, order_id, detail),
         "refusal": refusal,
         "here": "",
         "run_url": _run_url(order_id),
@@ -283,7 +284,12 @@ def _refund_ask(user: Person, detail: selectors.OrderDetail) -> RefundAsk | None
     if left is None or left.left_minor == 0 or not isinstance(user, User) or not refunding.may_refund(user):
         return None
     most = refunding.most_refundable(user, left, detail.order.currency)
-    return RefundAsk(left.number, left.left_minor, most, str(to_amount(most, detail.order.currency)))
+    all_of_it = str(to_amount(most, detail.order.currency))
+    return RefundAsk(left.number, left.left_minor, left.refunded_minor, most, all_of_it)
+
+
+def _may_refund(user: Person) -> bool:
+    return isinstance(user, User) and refunding.may_refund(user)
 
 
 @dataclass(frozen=True)

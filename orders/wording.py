@@ -3,6 +3,7 @@
 Pure: imports `states` and the standard library.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -176,6 +177,15 @@ def steps(status: Status, *, left_from: Status | None, reviewed: bool) -> list[S
     return bar
 
 
+def all_of(things: Sequence[str]) -> str:
+    """The things in one sentence: this, that and another; those after the first begin small."""
+    if not things:
+        return ""
+    first, *others = things
+    others = [other[0].lower() + other[1:] for other in others]
+    return " and ".join(part for part in (", ".join([first, *others[:-1]]), *others[-1:]))
+
+
 def sentence(text: str) -> str:
     """The text with a full stop, where it has no end of its own and another sentence may follow."""
     return text if not text or text[-1] in ".!?…" else f"{text}."
@@ -235,6 +245,42 @@ def takes_back_money(status: Status) -> bool:
     return status in (Status.CHARGED, Status.PREPARING, Status.UNDELIVERABLE)
 
 
+def why_not(status: Status, action: Action) -> str:
+    """Why an order of that status does not allow the action, which the table of transitions says."""
+    match status:
+        case Status.DISPATCHING:
+            reason = "The carrier is being called: past the point of no return."
+        case Status.DISPATCHED:
+            reason = "The carrier has the package: past the point of no return."
+        case _ if status in UNDOING:
+            reason = "It is being undone already."
+        case _ if status in TERMINAL:
+            reason = f"It has ended: {STATUS_WORDS[status].lower()}."
+        case _:
+            reason = "Not while the order is " + STATUS_WORDS[status].lower() + "."
+    return "No deadline is running." if action == Action.EXTEND else reason
+
+
+def no_refund(*, ended: bool, charged: bool) -> str:
+    if not ended:
+        return "Still under way: a cancel gives back what was charged."
+    return "All that was charged has been refunded." if charged else "Nothing was charged."
+
+
+# What the timeline can be narrowed to
+
+ABOUT_WORDS: dict[str, str] = {
+    "decisions": "Decisions",
+    "customer": "Customer",
+    "rules": "Rules",
+    "payment": "Payment",
+    "package": "Package",
+    "mails": "Mails",
+    "notes": "Notes",
+    "work": "Engine",
+}
+
+
 # Tries
 
 # The calls to the outside, by the engine's names for them; its steps in the database are too short to be told of.
@@ -250,6 +296,12 @@ ENGINE_STEPS: dict[str, str] = {
     "announce_shipment": "Telling the shop of the shipment",
 }
 DISPATCH_AGAIN = "Offering the package to the carrier again"
+
+UNDO_WORDS: dict[str, str] = {
+    Undo.RECALL: "Take the package back",
+    Undo.REFUND: "Give the money back",
+    Undo.RELEASE: "Put the goods back",
+}
 
 _UNDOING: dict[str, str] = {
     Undo.RECALL: "Taking the package back",

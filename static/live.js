@@ -206,6 +206,8 @@
     const url = new URL(body.dataset.catchUp, location.href);
     const shown = [...document.querySelectorAll("[data-order][data-version]")];
     if (shown.length) url.searchParams.set("shown", shown.map((root) => `${root.dataset.order}.${version(root)}`).join("_"));
+    const narrowed = document.querySelector(".timeline[data-show]");
+    if (narrowed) url.searchParams.set("show", narrowed.dataset.show);
     if (newButton) {
       url.searchParams.set("since", newButton.dataset.since);
       url.searchParams.set("new", [...fresh].slice(-40).map((order) => `${order}.0`).join("_"));

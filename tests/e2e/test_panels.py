@@ -82,7 +82,7 @@ def test_an_amount_that_is_wrong_gets_the_focus(stack: Stack, alice: Page) -> No
     alice.get_by_label("How much goes back").fill("300")
     alice.get_by_label("Why is it refunded?").fill("It came late")
 
-    alice.get_by_role("button", name="Refund").click()
+    alice.get_by_role("button", name="Refund this amount").click()
 
     expect(alice.get_by_role("alert")).to_contain_text("You may refund up to")
     expect(alice.get_by_label("How much goes back")).to_be_focused()

@@ -42,7 +42,7 @@ def test_each_try_and_the_time_to_the_next_appear_by_themselves_and_nothing_move
     expect(page.locator(".trying time")).to_have_text(re.compile(r"^(now|in \d+ s)$"))
     expect(trying).to_contain_text("Charging the card, ")
     assert place_of(below) == before
-    expect(page.locator(".to-undo")).to_have_text("refund payment, release stock")
+    expect(page.locator(".to-undo")).to_have_text("Give the money back and put the goods back")
 
 
 def place_of(element: Locator) -> tuple[float, float]:

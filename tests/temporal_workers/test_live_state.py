@@ -19,6 +19,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
+from orders import wording
 from orders.models import ApiScope, Order
 from orders.services import clients, undoing
 from orders.services.actors import Actor
@@ -240,11 +241,12 @@ def from_page(order: Order, user: User) -> dict[str, Any]:
     client.force_login(user)
     page = client.get(reverse("orders:order", args=[order.pk])).content.decode()
     told = re.search(r'class="trying[^"]*" title="([^"]*)"', page)
-    to_undo = re.search(r'class="to-undo">([^<]*)<', page)
+    listed = re.search(r'<ol class="undo".*?</ol>|class="to-undo">[^<]*<', page, re.DOTALL)
+    to_undo = re.sub(r'<li class="done">.*?</li>', "", listed[0]).lower() if listed else ""
     next_try = re.search(r'<time datetime="([^"]*)" title="[^"]*" data-next', page)
     return {
         "told": html.unescape(told[1]) if told else "",
-        "to_undo": to_undo[1].split(", ") if to_undo else [],
+        "to_undo": [entry for entry, words in wording.UNDO_WORDS.items() if words.lower() in to_undo],
         "next_try_at": to_the_millisecond(datetime.fromisoformat(next_try[1])) if next_try else None,
     }
 
