@@ -270,6 +270,14 @@ class Review(models.Model):
             models.Index("due_at", "id", name="review_open_by_deadline", condition=Q(decision="")),
             models.Index("risk_score", "id", name="review_open_by_risk", condition=Q(decision="")),
             models.Index("risk_score", "id", name="review_by_risk", condition=Q(kind="approval")),
+            models.Index("decided_by", "decided_at", "id", name="review_decided_by", condition=~Q(decided_by=None)),
+            # All that the team's figures are made of, so that they are read from the index alone.
+            models.Index(
+                fields=["decided_at"],
+                include=["decided_by", "decision", "level", "opened_at", "due_at"],
+                name="review_decided",
+                condition=~Q(decided_at=None),
+            ),
         ]
 
     def __str__(self) -> str:

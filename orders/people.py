@@ -1,7 +1,8 @@
-"""Pages about the people of the desk: what is theirs, and how they want to be shown things."""
+"""Pages about the people of the desk: what is theirs, how the team is doing, and who may do what."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from django.contrib import messages
 from django.contrib.auth.models import User
@@ -12,9 +13,9 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from orders import conventions, wording
+from orders import charts, conventions, figures, wording
 from orders.conventions import Conventions
-from orders.roles import KEEPS_RECORDS, MAY, REFUND_LIMITS, RIGHTS, Role
+from orders.roles import KEEPS_RECORDS, MAY, REFUND_LIMITS, RIGHTS, SEE_TEAM, Role
 from orders.services import preferring
 from orders.services.preferring import UnknownConvention
 from orders.states import HUMAN_ACTIONS
@@ -42,6 +43,86 @@ def prefer(request: HttpRequest) -> HttpResponse:
     if url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
         return redirect(back)
     return redirect("orders:me")
+
+
+# How the team is doing
+
+
+WINDOWS = {1: "Today", 7: "7 days", 30: "30 days"}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An hour of today, or a day; `told` is whole where `label` is short."""
+
+    at: datetime
+    label: str
+    told: str
+
+
+@dataclass(frozen=True)
+class PersonLine:
+    """`cells` are for each slot how many, and how dark from 0 to 4."""
+
+    person: figures.Person
+    cells: Sequence[tuple[int, int]]
+
+
+@require_safe
+def team(request: HttpRequest) -> HttpResponse:
+    """For leads: what waits, and what was decided by whom, how quickly and how much of it in time."""
+    if not _person(request).has_perm(SEE_TEAM):
+        raise PermissionDenied("How the team is doing is for leads. What you decided today is under Mine.")
+    asked = request.GET.get("days", "1")
+    days = int(asked) if asked in map(str, WINDOWS) else 1
+    unit, now = "hour" if days == 1 else "day", timezone.now()
+    slots = _slots(now, days)
+    found = figures.figures([slot.at for slot in slots])
+    tallies = list(zip(slots, found.tallies, strict=True))
+    most = max((tally.total for person in found.people for tally in person.tallies), default=0)
+    timing = found.timing
+    ways = [("good", timing.in_time), ("late", timing.late), ("bad", timing.expired)]
+    context = {
+        "here": "team",
+        "now": now,
+        "windows": WINDOWS,
+        "days": days,
+        "unit": unit,
+        "slots": slots,
+        "waits": figures.waiting(at=now),
+        "figures": found,
+        "tallies": tallies,
+        "busiest": max(tallies, key=lambda each: each[1].total),
+        "chart": charts.stacked([(_told(slot, tally), _parts(tally)) for slot, tally in tallies]),
+        "people": [PersonLine(person, _cells(person, most)) for person in found.people],
+        "in_time": charts.line(ways),
+    }
+    return render(request, "orders/team.html", context)
+
+
+def _slots(now: datetime, days: int) -> Sequence[Slot]:
+    """The hours of the viewer's today, or the days up to it."""
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    if days == 1:
+        # Counted as instants: on some days an hour is there twice, or not at all.
+        begins, ends = (each.astimezone(UTC) for each in (midnight, midnight + timedelta(days=1)))
+        hours = [begins + timedelta(hours=n) for n in range(round((ends - begins) / timedelta(hours=1)))]
+        return [Slot(at, f"{at:%H}", f"{at:%H:%M}") for at in map(timezone.localtime, hours)]
+    beginnings = [midnight - timedelta(days=n) for n in reversed(range(days))]
+    return [Slot(at, f"{at:%-d}" if days > 7 else f"{at:%a}", f"{at:%a %-d %b}") for at in beginnings]
+
+
+def _parts(tally: figures.Tally) -> Sequence[tuple[str, int]]:
+    return [("good", tally.approved), ("bad", tally.rejected), ("others", tally.others)]
+
+
+def _told(slot: Slot, tally: figures.Tally) -> str:
+    return f"{slot.told}: {tally.approved} approved, {tally.rejected} rejected, {tally.others} others"
+
+
+def _cells(person: figures.Person, most: int) -> Sequence[tuple[int, int]]:
+    numbers = [tally.total for tally in person.tallies]
+    return [(number, -(-4 * number // most) if most else 0) for number in numbers]
 
 
 # Who may do what

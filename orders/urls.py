@@ -17,6 +17,7 @@ urlpatterns = [
     path("orders/<uuid:order_id>/cancel/", deciding.cancel, name="cancel"),
     path("me/", people.me, name="me"),
     path("me/preferences/", people.prefer, name="prefer"),
+    path("team/", people.team, name="team"),
     path("roles/", people.roles, name="roles"),
     path("orders/<uuid:order_id>/timeline/", one_order.timeline_of, name="timeline"),
     path("orders/<uuid:order_id>/note/", deciding.note, name="note"),

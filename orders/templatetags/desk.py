@@ -1,6 +1,6 @@
 """What the desk's templates need besides Django's own: money, places, statuses and instants."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django import template
 from django.utils import timezone
@@ -114,6 +114,17 @@ def ago(at: datetime) -> SafeString:
         on_hover(at),
         wording.ago(timezone.now() - at),
     )
+
+
+@register.filter
+def span(length: timedelta) -> str:
+    return wording.span(length)
+
+
+@register.filter
+def percent(share: float) -> str:
+    """A share of 0 to 1, rounded down: all is all only where none is missing."""
+    return f"{int(share * 100)} %"
 
 
 @register.simple_tag

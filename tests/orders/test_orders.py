@@ -137,7 +137,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         place()
 
-    with django_assert_max_num_queries(10):  # session, person, preferences, orders, counts (4), engine (2)
+    with django_assert_max_num_queries(12):  # session, person, preferences, rights (2), orders, counts (4), engine (2)
         at_alices.get("/orders/")
 
 
