@@ -23,6 +23,7 @@ NEEDED = (
     "DJANGO_DEBUG",
     "DJANGO_SECRET_KEY",
     "WEBHOOK_URL",
+    "DESK_URL",
     "MAIL_URL",
     "MAIL_FROM",
     "MAIL_ORDERS_UP_TO",

@@ -146,6 +146,7 @@ def prepare_database(settings: Settings) -> None:
     os.environ.setdefault("DJANGO_SECRET_KEY", kept_secret(settings.data_dir, "secret_key"))
     os.environ.setdefault("PAYMENT_WEBHOOK_SECRET", kept_secret(settings.data_dir, "webhook_secret"))
     os.environ.setdefault("WEBHOOK_URL", f"{settings.desk_url}webhooks/payments")
+    os.environ.setdefault("DESK_URL", settings.desk_url)
     if settings.demo:  # so that it is seen: of some orders the customer has to confirm the payment, and does
         os.environ.setdefault("SIMULATOR_CONFIRM_RATE", "0.05")
         os.environ.setdefault("SIMULATOR_CUSTOMER_SECONDS", "20")

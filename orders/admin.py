@@ -25,6 +25,7 @@ from orders.models import (
     Event,
     Heartbeat,
     IdempotencyKey,
+    InfoRequest,
     LoyaltyEntry,
     Mail,
     Mention,
@@ -205,6 +206,14 @@ class ReviewAdmin(Records):
     list_display = ("order", "opened_at", "due_at", "risk_score", "decision", "decided_by", "decided_at")
     list_filter = ("decision",)
     list_select_related = ("order", "decided_by")
+
+
+@admin.register(InfoRequest)
+class InfoRequestAdmin(Records):
+    list_display = ("review", "question", "asked_by", "asked_at", "answer_by", "answered_at")
+    list_select_related = ("review", "asked_by")
+    search_fields = ("review__order__number__exact",)
+    list_filter = (("answered_at", admin.EmptyFieldListFilter),)
 
 
 @admin.register(Reservation)

@@ -8,7 +8,7 @@ import functools
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from django.contrib import messages
@@ -22,10 +22,21 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from orders import selectors, wording
-from orders.forms import AddressForm, CancelForm, ExtendForm, NoteForm, ReasonForm, RefundForm, RetryForm
+from orders.forms import (
+    AddressForm,
+    AskForm,
+    CancelForm,
+    ExtendForm,
+    NoteForm,
+    ReasonForm,
+    RefundForm,
+    RetryForm,
+    SnoozeForm,
+    WaitForm,
+)
 from orders.models import Decision, Note, Order
 from orders.roles import WRITE_NOTES, permission
-from orders.services import addressing, attending, noting, refunding, reviewing, transitions, undoing
+from orders.services import addressing, asking, attending, noting, refunding, reviewing, transitions, undoing
 from orders.services.actors import Actor, NotPermitted
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import clock, decided, money
@@ -63,7 +74,8 @@ class Asked:
         panel = self.name if self.form.fields and status != 403 else ""
         fields = {name: self.request.POST.get(name, "") for name in self.form.fields}
         shown = [fields[field.name] for field in self.form.visible_fields()]
-        typed = self.reason if "reason" in fields else "\n".join(text for text in shown if text)
+        said = next((fields[name] for name in ("reason", "question") if name in fields), None)
+        typed = "\n".join(text for text in shown if text) if said is None else said
         refusal = Refusal(message, typed, panel, fields, errors or {})
         if self.request.headers.get("HX-Request"):
             return asking_fragment(self.request, self.order.pk, refusal=refusal, status=status)
@@ -151,6 +163,36 @@ def extend(asked: Asked) -> str:
     return f"{asked.order.number} has more time."
 
 
+@decision(permits(Action.ASK), lambda data, order: AskForm(data))
+def ask(asked: Asked) -> str:
+    now = timezone.now()
+    until, due_at = _wait(asked, now)
+    question = asked.form.cleaned_data["question"]
+    asking.ask(order_id=asked.order.pk, actor=asked.actor, at=now, question=question, until=until, due_at=due_at)
+    return f"The customer of {asked.order.number} is asked."
+
+
+@decision(permits(Action.SNOOZE), lambda data, order: SnoozeForm(data))
+def snooze(asked: Asked) -> str:
+    now = timezone.now()
+    until, due_at = _wait(asked, now)
+    asking.snooze(order_id=asked.order.pk, actor=asked.actor, at=now, reason=asked.reason, until=until, due_at=due_at)
+    return f"{asked.order.number} is put off."
+
+
+def _wait(asked: Asked, at: datetime) -> tuple[datetime, datetime | None]:
+    review = asked.row.review
+    if not isinstance(asked.form, WaitForm) or review is None:
+        raise reviewing.not_decidable(asked.order)
+    return asked.form.times(due_at=review.due_at, at=at)
+
+
+@decision(permits(Action.RESUME), lambda data, order: Form(data))
+def resume(asked: Asked) -> str:
+    asking.resume(order_id=asked.order.pk, actor=asked.actor, at=timezone.now())
+    return f"{asked.order.number} is back in the queue."
+
+
 @decision(permits(Action.RETRY), lambda data, order: RetryForm(data))
 def retry(asked: Asked) -> str:
     note = asked.form.cleaned_data["note"]
@@ -221,6 +263,8 @@ ATTEMPTS = {
     "reject": "rejection",
     "extend": "extension",
     "retry": "retry",
+    "ask": "question",
+    "snooze": "wish to put it off",
     "change_address": "correction",
 }
 DECISIONS = {"approve": Decision.APPROVED, "reject": Decision.REJECTED, "retry": Decision.RETRIED}
@@ -230,7 +274,7 @@ def _check(asked: Asked) -> None:
     """Raises Wrong; AlreadyDecided where there is nothing left to fill the form in for."""
     if asked.form.is_valid():
         return
-    if asked.name in ("reject", "extend") and asked.row.review and not asked.row.is_open:
+    if asked.name in ("reject", "extend", "ask", "snooze") and asked.row.review and not asked.row.is_open:
         raise reviewing.AlreadyDecided(asked.row.review, asked.order.status_now)
     raise Wrong({name: " ".join(str(error) for error in errors) for name, errors in asked.form.errors.items()})
 
@@ -240,6 +284,15 @@ def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
     match refusal:
         case undoing.AlreadyCancelled():
             return refusal.event.actor == asked.request.user.get_username()
+        case asking.AlreadyPutOff(event=event):
+            typed = asked.form.cleaned_data.get("question") or asked.form.cleaned_data.get("reason")
+            return (event.type, event.actor, event.payload.get("note")) == (
+                asked.name,
+                asked.request.user.get_username(),
+                typed,
+            )
+        case asking.NotPutOff():
+            return True
         case reviewing.AlreadyDecided():
             return (
                 refusal.review.decision == DECISIONS.get(asked.name)

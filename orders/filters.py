@@ -18,7 +18,7 @@ from orders.states import NEEDS_ATTENTION, Status
 ATTENTION = "attention"  # of a status: any that needs help
 OVERDUE = "overdue"
 ME, NOBODY = "me", "nobody"  # of whose claim it is; anything else is a user's name
-LEADS = "leads"
+LEADS, CUSTOMER = "leads", "customer"
 
 MOST_AMOUNT = 10**13  # no order's total is larger
 
@@ -70,7 +70,7 @@ class Filter:
     placed: str = ""  # a key of WITHIN
     due: str = ""  # a key of WITHIN, or OVERDUE
     customer: str = ""  # an e-mail address, or the beginning of a name
-    asked: str = ""  # LEADS
+    asked: str = ""  # LEADS, or CUSTOMER
     sort: Sort | None = None
 
     @property
@@ -143,7 +143,7 @@ STATUSES = {ATTENTION: "Needs help", **{status.value: wording.STATUS_WORDS[statu
 SPANS = {"1h": "hour", "4h": "4 hours", "24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 PLACED = {key: f"In the last {words}" for key, words in SPANS.items()}
 DUE = {OVERDUE: "Overdue"} | {key: f"Within the {'next ' if key == '1h' else ''}{SPANS[key]}" for key in SPANS}
-ASKED = {LEADS: "Leads only"}
+ASKED = {LEADS: "Leads only", CUSTOMER: "Waiting for the customer"}
 SORTS: dict[str, str] = {
     Sort.DEADLINE: "Next deadline",
     Sort.AMOUNT: "Largest amount",

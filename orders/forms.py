@@ -1,6 +1,7 @@
 """What people type, checked before a service sees it."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import ClassVar
@@ -59,6 +60,47 @@ class ExtendForm(forms.Form):
         coerce=int,
         error_messages={"required": "Say how much time.", "invalid_choice": "Choose a time."},
     )
+    reason = _reason("Give a reason: your colleagues will want to know why.")
+
+
+class WaitForm(forms.Form):
+    """Until when an order is put off, and whether its deadline moves on by as long."""
+
+    DEADLINE = "deadline"
+    TO_DEADLINE = "Until 15 minutes before the deadline"
+    BEFORE_DEADLINE = timedelta(minutes=15)
+    WAITS = (("60", "1 hour"), ("240", "4 hours"), ("1440", "1 day"), ("4320", "3 days"))
+
+    wait = forms.ChoiceField(
+        choices=(*WAITS, (DEADLINE, TO_DEADLINE)),
+        error_messages={"required": "Say how long it waits.", "invalid_choice": "Choose how long it waits."},
+    )
+    extend = forms.BooleanField(required=False)
+
+    @classmethod
+    def waits(cls, *, left: timedelta, most: timedelta) -> list[tuple[str, str]]:
+        """What to choose from where so much is left to the deadline, and that can move on by `most`."""
+        waits = [(wait, words) for wait, words in cls.WAITS if timedelta(minutes=int(wait)) <= max(left, most)]
+        return [*waits, (cls.DEADLINE, cls.TO_DEADLINE)] if left > 2 * cls.BEFORE_DEADLINE else waits
+
+    def times(self, *, due_at: datetime, at: datetime) -> tuple[datetime, datetime | None]:
+        """Until when it waits, and its new deadline, where that moves."""
+        wait = self.cleaned_data["wait"]
+        if wait == self.DEADLINE:
+            return due_at - self.BEFORE_DEADLINE, None
+        more = timedelta(minutes=int(wait))
+        return at + more, max(due_at, at) + more if self.cleaned_data["extend"] else None
+
+
+class AskForm(WaitForm):
+    """What the customer is asked."""
+
+    question = _reason("Write your question: the customer gets it as it stands.", what="question")
+
+
+class SnoozeForm(WaitForm):
+    """Why an order is put off."""
+
     reason = _reason("Give a reason: your colleagues will want to know why.")
 
 

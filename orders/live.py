@@ -248,7 +248,7 @@ def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) ->
 def _change(row: selectors.Row, viewer: Viewer, mentions: Collection[int]) -> bytes:
     with conventions.by(viewer.conventions):
         fragments = [*([queue_row(row, may_decide=viewer.may_decide)] if row.review else []), orders_row(row)]
-    told = {"order": str(row.order.pk), "version": row.order.version, "open": row.is_open, "fragments": fragments}
+    told = {"order": str(row.order.pk), "version": row.order.version, "open": row.is_waiting, "fragments": fragments}
     return frame("change", told | {"mentions": list(mentions)})
 
 

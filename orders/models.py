@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from orders.money import unusual_decimals
 from orders.roles import RIGHTS
-from orders.states import HUMAN_ACTIONS, WAITS_FOR_PEOPLE, Status
+from orders.states import HUMAN_ACTIONS, PUTTING_OFF, WAITS_FOR_PEOPLE, Status
 
 # The few among all orders that wait for people: a list of them never touches the others.
 _WAITING = Q(status__in=sorted(WAITS_FOR_PEOPLE))
@@ -126,7 +126,7 @@ class Order(models.Model):
     class Meta:
         ordering = ["-placed_at", "-id"]
         permissions = [
-            *((f"{action}_order", f"Can {action} an order") for action in HUMAN_ACTIONS),
+            *((f"{action}_order", f"Can {action} an order") for action in (*HUMAN_ACTIONS, *PUTTING_OFF)),
             *((right.codename, f"Can {right.told}") for right in RIGHTS),
         ]
         constraints = [
@@ -241,6 +241,9 @@ class Review(models.Model):
     at_deadline = models.CharField(max_length=10, choices=AtDeadline.choices, default=AtDeadline.EXPIRE)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.OPERATOR)
     remind_at = models.DateTimeField(null=True, blank=True, help_text="Empty once it was done.")
+    extended = models.BooleanField(default=False, help_text="Whether it was given more time.")
+    back_at = models.DateTimeField(null=True, blank=True, help_text="Until when it is put off; empty: it is not.")
+    waits_for = models.TextField(blank=True, help_text="What the customer was asked, or why it is put off.")
     reasons = models.JSONField(default=list, help_text='[{"code": …, "text": …}]')
     risk_score = models.FloatField(default=0)
     risk_parts = models.JSONField(default=list, help_text='[{"text": …, "weight": …}], as the rules weighed it then.')
@@ -265,6 +268,9 @@ class Review(models.Model):
                 condition=Q(decision="", decided_at=None, decided_by=None) | (~Q(decision="") & ~Q(decided_at=None)),
                 name="review_decided_entirely_or_not",
             ),
+            models.CheckConstraint(
+                condition=Q(back_at=None) | Q(decision="", back_at__lte=F("due_at")), name="review_back_by_its_deadline"
+            ),
         ]
         indexes = [
             models.Index("due_at", "id", name="review_open_by_deadline", condition=Q(decision="")),
@@ -278,10 +284,35 @@ class Review(models.Model):
                 name="review_decided",
                 condition=~Q(decided_at=None),
             ),
+            models.Index("back_at", "id", name="review_put_off", condition=~Q(back_at=None)),
         ]
 
     def __str__(self) -> str:
         return f"Review {self.pk} of {self.order_id}"
+
+
+class InfoRequest(models.Model):
+    """What the customer was asked about a review, by mail, and what they answered, once, on a page of their own."""
+
+    review = models.ForeignKey(Review, on_delete=models.PROTECT, related_name="questions")
+    question = models.TextField()
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField()
+    answer_by = models.DateTimeField(help_text="What the customer was told; later answers count, too.")
+    answer = models.TextField(blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(answer="", answered_at=None) | (~Q(answer="") & ~Q(answered_at=None)),
+                name="info_request_answered_entirely_or_not",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Question {self.pk} on review {self.review_id}"
 
 
 class Reservation(models.Model):
@@ -546,6 +577,7 @@ class Mail(models.Model):
         FAILED = "failed"
         REFUNDED = "refunded"
         MENTIONED = "mentioned"  # to a colleague, not to the customer
+        QUESTION = "question"
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="mails")
     sequence = models.PositiveIntegerField()
@@ -575,6 +607,7 @@ class Mail(models.Model):
                         "failed",
                         "refunded",
                         "mentioned",
+                        "question",
                     ],
                 ),
                 name="mail_kind_known",

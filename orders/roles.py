@@ -5,6 +5,7 @@ Pure: imports nothing but the standard library and `states`.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -18,14 +19,25 @@ class Role(StrEnum):
     ADMIN = "admin"  # keeps accounts and raw records; decides like a lead
 
 
-_DECIDE = frozenset({Action.APPROVE, Action.REJECT, Action.CANCEL, Action.RETRY, Action.CHANGE_ADDRESS})
-_LEAD = _DECIDE | {Action.EXTEND}
+_DECIDE = frozenset(
+    {
+        Action.APPROVE,
+        Action.REJECT,
+        Action.CANCEL,
+        Action.RETRY,
+        Action.CHANGE_ADDRESS,
+        Action.EXTEND,
+        Action.ASK,
+        Action.SNOOZE,
+        Action.RESUME,
+    }
+)
 
 MAY: dict[Role, frozenset[Action]] = {
     Role.VIEWER: frozenset(),
     Role.OPERATOR: _DECIDE,
-    Role.LEAD: _LEAD,
-    Role.ADMIN: _LEAD,
+    Role.LEAD: _DECIDE,
+    Role.ADMIN: _DECIDE,
 }
 
 
@@ -47,11 +59,14 @@ _LEADS = frozenset({Role.LEAD, Role.ADMIN})
 DECIDE_ESCALATED = "orders.decide_escalated_order"
 WRITE_NOTES = "orders.write_note"
 SEE_TEAM = "orders.see_team"
+EXTEND_FREELY = "orders.extend_freely"
+FIRST_EXTENSION = timedelta(hours=4)  # without that right: the most, and once a review
 
 # The permissions are declared, the groups filled and the page of roles written from this.
 RIGHTS = (
     Right(DECIDE_ESCALATED, "decide on an order that was escalated", _LEADS),
     Right(WRITE_NOTES, "write notes on an order", _LEADS | {Role.OPERATOR}),
+    Right(EXTEND_FREELY, "give an order more than 4 hours more, or more time once again", _LEADS),
     Right(SEE_TEAM, "see how the team is doing", _LEADS),
 )
 

@@ -15,8 +15,9 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
-from orders.filters import ALL, LEADS, OVERDUE, WITHIN, Filter, Sort
+from orders.filters import ALL, CUSTOMER, LEADS, OVERDUE, WITHIN, Filter, Sort
 from orders.models import Event, Heartbeat, Order, OrderLine, Outbox, Payment, Product, Reservation, Review, Shipment
 from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE
 
@@ -103,6 +104,16 @@ class Row:
         return self.review is not None and not self.review.decision
 
     @property
+    def is_put_off(self) -> bool:
+        """Whether it is open, and waits for the customer or a time, as of now."""
+        return self.is_open and self.review is not None and is_put_off(self.review, at=timezone.now())
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is in the queue."""
+        return self.is_open and not self.is_put_off
+
+    @property
     def needs_help(self) -> bool:
         return self.order.status_now in NEEDS_ATTENTION
 
@@ -119,6 +130,20 @@ class QueuePage:
         return self.newest_review
 
 
+def is_put_off(review: Review, *, at: datetime) -> bool:
+    return not review.decision and review.back_at is not None and review.back_at > at
+
+
+def in_queue(*, at: datetime) -> Q:
+    """Of reviews: open, and not put off. What has come back by time is in the queue whether or not anybody noted it."""
+    return Q(decision="") & (Q(back_at=None) | Q(back_at__lte=at))
+
+
+def put_off(*, at: datetime) -> Q:
+    """Of reviews: those that wait for the customer, or for a time."""
+    return Q(decision="", back_at__gt=at)
+
+
 def queue_page(
     *,
     at: datetime,
@@ -126,7 +151,10 @@ def queue_page(
     viewer: AbstractBaseUser | AnonymousUser | None = None,
     after: Cursor | None = None,
 ) -> QueuePage:
-    """Open reviews that fit, the most urgent first unless `wanted` has another sort. `viewer` is who "me" is."""
+    """Open reviews that fit, the most urgent first unless `wanted` has another sort. `viewer` is who "me" is.
+
+    What is put off is in it only where that is wanted.
+    """
     fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     newest = Review.objects.order_by("-id").values_list("id", flat=True).first() or 0
     by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
@@ -146,7 +174,8 @@ def queue_that_fits(
     """Open reviews, unsorted, of orders that fit; all that is said of a list of them, or done to it, starts here."""
     conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
     # What waits for people is few among all orders, and has indexes of its own.
-    return Review.objects.filter(conditions, decision="", order__status__in=WAITS_FOR_PEOPLE)
+    asked = Q() if wanted.asked == CUSTOMER else in_queue(at=at)
+    return Review.objects.filter(conditions, asked, decision="", order__status__in=WAITS_FOR_PEOPLE)
 
 
 def _of_order(wanted: Filter, *, at: datetime, order: str = "") -> Q:
@@ -204,6 +233,8 @@ def _of_review(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | Anony
         q &= Q(due_at__lte=at if wanted.due == OVERDUE else at + WITHIN[wanted.due])
     if wanted.asked == LEADS:
         q &= Q(level=Review.Level.LEAD)
+    if wanted.asked == CUSTOMER:
+        q &= put_off(at=at)
     return q
 
 
@@ -266,17 +297,22 @@ def queue_cursor(text: str, sort: Sort | None) -> Cursor | None:
 
 
 def waiting_count() -> Count:
-    return _count(Review.objects.filter(decision=""))
+    return _count(Review.objects.filter(in_queue(at=timezone.now())))
+
+
+def put_off_count() -> Count:
+    return _count(Review.objects.filter(put_off(at=timezone.now())))
 
 
 def helpless_count() -> Count:
     """How many of those that wait need help rather than a decision."""
-    return _count(Order.objects.filter(status__in=NEEDS_ATTENTION))
+    later = Review.objects.filter(put_off(at=timezone.now()), order=OuterRef("pk"))
+    return _count(Order.objects.filter(~Exists(later), status__in=NEEDS_ATTENTION))
 
 
 def reviews_opened_since(newest_review: int, *, except_orders: Collection[uuid.UUID]) -> list[uuid.UUID]:
     """Orders that came to the queue after `newest_review`; at most `NEW_UP_TO`."""
-    opened = Review.objects.filter(id__gt=newest_review, decision="").order_by("id")
+    opened = Review.objects.filter(in_queue(at=timezone.now()), id__gt=newest_review).order_by("id")
     found = opened.values_list("order_id", flat=True)[: NEW_UP_TO + len(except_orders)]
     return [order_id for order_id in found if order_id not in except_orders][:NEW_UP_TO]
 

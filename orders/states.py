@@ -44,6 +44,10 @@ class Action(StrEnum):
     EXTEND = "extend"  # more time to decide
     REMIND = "remind"  # most of the time to decide has passed
     ESCALATE = "escalate"  # nobody decided in time: leads are asked, with a deadline of their own
+    ASK = "ask"  # the customer is asked something, and the review is put off until the answer
+    SNOOZE = "snooze"  # the review is put off
+    ANSWER = "answer"  # the customer has answered, and the review is back
+    RESUME = "resume"  # the review is back: somebody took it, or its time has come
     EXPIRE = "expire"
     CANCEL = "cancel"
     CHANGE_ADDRESS = "change_address"
@@ -116,17 +120,28 @@ NEEDS_ATTENTION = frozenset({Status.STOCK_SHORT, Status.UNCONFIRMED, Status.UNDE
 
 WAITS_FOR_PEOPLE = NEEDS_ATTENTION | {Status.IN_REVIEW}
 
-# A wait that has a deadline can be prolonged, reminded of and put to leads.
+# A wait that has a deadline can be prolonged, reminded of, put to leads, and put off, which holds no deadline up.
 TRANSITIONS |= {
     (status, action): status
     for status in WAITS_FOR_PEOPLE
-    for action in (Action.EXTEND, Action.REMIND, Action.ESCALATE)
+    for action in (
+        Action.EXTEND,
+        Action.REMIND,
+        Action.ESCALATE,
+        Action.ASK,
+        Action.SNOOZE,
+        Action.ANSWER,
+        Action.RESUME,
+    )
 }
 
 # The address can be changed until the carrier is called, and again where the carrier did not take the package.
 TRANSITIONS |= {(status, Action.CHANGE_ADDRESS): status for status, action in TRANSITIONS if action == Action.CANCEL}
 
 TERMINAL = frozenset(Status) - {before for before, _ in TRANSITIONS}
+
+# What puts a review off and takes it back. It is between people and the row: there are no signals for it.
+PUTTING_OFF = (Action.ASK, Action.SNOOZE, Action.RESUME)
 
 UNDOING = frozenset({Status.CANCELLING, Status.COMPENSATING})
 

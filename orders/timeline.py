@@ -72,6 +72,10 @@ _TITLES: dict[str, str] = {
     Action.REJECT: "Rejected",
     Action.EXTEND: "More time",
     Action.REMIND: "Reminder: most of the time has passed",
+    Action.ASK: "Customer asked",
+    Action.SNOOZE: "Put off",
+    Action.ANSWER: "The customer answered",
+    Action.RESUME: "Back in the queue",
     Action.ESCALATE: "Escalated: nobody was in time, so leads are asked",
     Action.EXPIRE: "Expired: nobody decided before the deadline",
     Action.CANCEL: "Cancelled",
@@ -129,7 +133,7 @@ _BAD = {
     "signal_refused",
     "undo_failed",
 }
-_SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at", "due_before", "confirm_by"}
+_SHOWN_ELSEWHERE = {"from", "to", "risk_score", "due_at", "due_before", "confirm_by", "back_at"}
 
 
 def tell(event: Event) -> Entry:
@@ -341,6 +345,10 @@ def _amount_and_note(payload: dict[str, Any]) -> str:
     return _joined(_amount(payload), f"“{note}”" if note else "")
 
 
+def _note_and_until(payload: dict[str, Any]) -> str:
+    return _joined(f"“{payload.get('note', '')}”", _at("until", payload.get("back_at")))
+
+
 def _reasons(payload: dict[str, Any]) -> str:
     return _joined(*(str(reason.get("text", "")) for reason in payload.get("reasons", [])))
 
@@ -393,6 +401,8 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "refund_requested": _amount_and_note,
     "refund_failed": _amount_and_note,
     Action.CHANGE_ADDRESS: _moved,
+    Action.ASK: _note_and_until,
+    Action.SNOOZE: _note_and_until,
     Action.HALT: lambda payload: payload.get("reason", ""),
     "dispatch_failed": _failed_try,
     "undo_failed": _failed_try,

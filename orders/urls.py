@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import bulks, deciding, live, noting, one_order, people, views, webhooks
+from orders import answering, bulks, deciding, live, noting, one_order, people, views, webhooks
 
 app_name = "orders"
 
@@ -28,6 +28,10 @@ urlpatterns = [
     path("bulk/begin/", bulks.begin, name="begin_bulk"),
     path("bulk/<uuid:bulk_id>/", bulks.bulk, name="bulk"),
     path("live/bulk/<uuid:bulk_id>/", bulks.catch_up_bulk, name="catch_up_bulk"),
+    path("orders/<uuid:order_id>/ask/", deciding.ask, name="ask"),
+    path("orders/<uuid:order_id>/snooze/", deciding.snooze, name="snooze"),
+    path("orders/<uuid:order_id>/resume/", deciding.resume, name="resume"),
+    path("answer/<str:token>/", answering.answer, name="answer"),
     path("live/", live.stream, name="live"),
     path("live/queue/", views.catch_up_queue, name="catch_up_queue"),
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),

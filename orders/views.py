@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,14 +25,14 @@ from django.views.decorators.http import require_safe
 from orders import live, notes, one_order, related, selectors, stuck, timeline, wording
 from orders.context import desk
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
-from orders.forms import AddressForm, ExtendForm
+from orders.forms import AddressForm, ExtendForm, WaitForm
 from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries_by_name, to_amount
-from orders.roles import DECIDE_ESCALATED, WRITE_NOTES, permission
-from orders.services import addressing, noting, refunding
+from orders.roles import DECIDE_ESCALATED, EXTEND_FREELY, FIRST_EXTENSION, WRITE_NOTES, permission
+from orders.services import addressing, asking, noting, refunding
 from orders.services.placing import address_of
-from orders.states import HUMAN_ACTIONS, NEEDS_ATTENTION, Action, Status, may, on_main_road
+from orders.states import HUMAN_ACTIONS, NEEDS_ATTENTION, PUTTING_OFF, Action, Status, may, on_main_road
 from orders.templatetags.desk import money
 
 Person = AbstractBaseUser | AnonymousUser
@@ -264,7 +265,7 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "related": related.related_orders(detail.order),
         "notes": notes.notes_of(order_id, seen_by=request.user.pk or 0),
         "may_note": _has_perm(request.user, WRITE_NOTES),
-        "extensions": ExtendForm.MINUTES,
+        **_asking(request.user, detail),
         "address_parts": _address_parts(detail.order, refusal),
         "address_seen": addressing.fingerprint(address_of(detail.order)),
         "countries": countries_by_name(),
@@ -290,6 +291,25 @@ def _refund_ask(user: Person, detail: selectors.OrderDetail) -> RefundAsk | None
 
 def _may_refund(user: Person) -> bool:
     return isinstance(user, User) and refunding.may_refund(user)
+
+
+def _asking(user: Person, detail: selectors.OrderDetail) -> dict[str, Any]:
+    """What the order waits for, if it is put off; what was asked before; how long it could wait; and more time."""
+    review, now = detail.review, timezone.now()
+    if review is None:
+        return {}
+    questions = list(review.questions.select_related("asked_by").order_by("id"))
+    if review.decision:
+        return {"questions": questions}
+    most = timedelta.max if _has_perm(user, EXTEND_FREELY) else timedelta(0) if review.extended else FIRST_EXTENSION
+    return {
+        "questions": questions,
+        "put_off": selectors.is_put_off(review, at=now),
+        "extends_once": most == FIRST_EXTENSION,
+        "waits": WaitForm.waits(left=review.due_at - now, most=most),
+        "why_not_by_mail": asking.why_not_by_mail(detail.order),
+        "extensions": [(minutes, words) for minutes, words in ExtendForm.MINUTES if timedelta(minutes=minutes) <= most],
+    }
 
 
 @dataclass(frozen=True)
@@ -328,9 +348,10 @@ def _run_url(order_id: uuid.UUID) -> str:
 
 def permitted(user: Person, status: Status, review: Review | None = None) -> frozenset[Action]:
     """What this person may do with an order of this status, whose latest review this is."""
-    allowed = {action for action in HUMAN_ACTIONS if may(status, action) and _has_perm(user, permission(action))}
+    possible = {action for action in (*HUMAN_ACTIONS, *PUTTING_OFF) if may(status, action)}
+    allowed = {action for action in possible if _has_perm(user, permission(action))}
     if review and review.level == Review.Level.LEAD and not _has_perm(user, DECIDE_ESCALATED):
-        allowed -= {Action.APPROVE, Action.REJECT}
+        allowed -= {Action.APPROVE, Action.REJECT, Action.EXTEND, *PUTTING_OFF}
     return frozenset(allowed)
 
 

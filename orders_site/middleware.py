@@ -48,6 +48,6 @@ class DesignedNotFound(MiddlewareMixin):
     """With DEBUG on, too, what is not there gets our page; errors keep their traceback."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if settings.DEBUG and response.status_code == 404 and not request.path.startswith("/api/"):
+        if settings.DEBUG and response.status_code == 404 and not request.path.startswith(("/api/", "/answer/")):
             return page_not_found(request, Exception())
         return response

@@ -217,6 +217,11 @@ SIMULATOR_CUSTOMER_SECONDS = env_float("SIMULATOR_CUSTOMER_SECONDS", 0.0)
 WEBHOOK_URL = env_str("WEBHOOK_URL")
 ASSIGNMENT_SECONDS = env_float("ASSIGNMENT_SECONDS", 0.15)
 
+# Where customers reach the desk, for what they are asked. Without it they are asked nothing.
+DESK_URL = env_str("DESK_URL")
+if DESK_URL and not DESK_URL.startswith(("https://", "http://")):
+    raise ImproperlyConfigured(f"DESK_URL must be an address such as https://orders.example.com, not {DESK_URL!r}.")
+
 # Mail to customers. Without MAIL_URL none is written, so that setting it later sends nobody old news.
 # The URL itself is no setting: it holds a password.
 _mail_server = mail_server_from_url(env_str("MAIL_URL"))

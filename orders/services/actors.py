@@ -39,7 +39,7 @@ def authorise(actor: Actor, action: Action) -> None:
     if actor.kind == ActorKind.OPERATOR:
         allowed = actor.has(permission(action))
     else:
-        allowed = actor.kind == ActorKind.CUSTOMER and action == Action.CANCEL
+        allowed = actor.kind == ActorKind.CUSTOMER and action in (Action.CANCEL, Action.ANSWER)
     if not allowed:
         what = "change the address of" if action == Action.CHANGE_ADDRESS else action
         raise NotPermitted(f"{actor.name} may not {what} an order.")

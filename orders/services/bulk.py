@@ -86,6 +86,8 @@ def begin(
     note = reviewing.checked_note(action, note)
     if action == Action.EXTEND and not (more and timedelta(0) < more <= reviewing.LONGEST_REVIEW):
         raise ActionRefused(f"Say how much time, at most {reviewing.LONGEST_REVIEW.days} days.")
+    if more and (refusal := reviewing.too_much_time(more, actor=actor)):
+        raise refusal
     with transaction.atomic():
         known = set(Order.objects.filter(pk__in=chosen).values_list("pk", flat=True))
         if not known:
@@ -181,7 +183,7 @@ def _why_not(
     if refused := reviewing.why_not(member.order, reviews, action, actor=actor):
         return refused
     if action == Action.EXTEND:
-        return reviewing.wrong_with_deadline(reviews[0], _later(bulk, reviews[0], at), at=at)
+        return reviewing.wrong_with_deadline(reviews[0], _later(bulk, reviews[0], at), actor=actor, at=at)
     return None
 
 

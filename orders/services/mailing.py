@@ -48,6 +48,7 @@ _SUBJECTS = {
     Mail.Kind.FAILED: "We could not complete order {}",
     Mail.Kind.REFUNDED: "A refund for order {}",
     Mail.Kind.MENTIONED: "You are mentioned on order {}",
+    Mail.Kind.QUESTION: "A question about order {}",
 }
 MOST_LINES_SHOWN = 50
 DEMONSTRATION = "demo-shop"  # is `orders.demo.SOURCE`, whose module builds on the services
@@ -81,8 +82,7 @@ def tell_mentioned(note: Note, colleagues: Sequence[User], *, at: datetime) -> N
     if not settings.CUSTOMERS_GET_MAIL:
         return
     order, kind = note.order, Mail.Kind.MENTIONED
-    desk = getattr(settings, "DESK_URL", "")
-    url = desk.rstrip("/") + order.get_absolute_url() if desk else ""
+    url = settings.DESK_URL.rstrip("/") + order.get_absolute_url() if settings.DESK_URL else ""
     told = {"number": order.number, "author": note.author.get_username(), "text": note.text, "url": url}
     Mail.objects.bulk_create(
         Mail(
@@ -100,15 +100,28 @@ def tell_mentioned(note: Note, colleagues: Sequence[User], *, at: datetime) -> N
     )
 
 
+def ask_customer(order: Order, *, question: str, link: str, answer_by: datetime, at: datetime) -> None:
+    """Write the mail with what an operator asks, and the address of the page where the customer answers.
+
+    However old the order is: a person wants to know it.
+    """
+    _write([order], Mail.Kind.QUESTION, [{"question": question, "link": link, "answer_by": answer_by}], at=at)
+
+
+def reaches(order: Order) -> bool:
+    """Whether mail to the order's customer goes anywhere."""
+    return bool(
+        settings.CUSTOMERS_GET_MAIL
+        and order.customer_email
+        and (order.source != DEMONSTRATION or settings.EMAIL_FILE_PATH)
+    )
+
+
 def _wanted(orders: Sequence[Order]) -> list[Order]:
     """Those of the orders whose customers get mail."""
-    if not settings.CUSTOMERS_GET_MAIL:
+    reachable = [order for order in orders if reaches(order)]
+    if not reachable:
         return []
-    reachable = [
-        order
-        for order in orders
-        if order.customer_email and (order.source != DEMONSTRATION or settings.EMAIL_FILE_PATH)
-    ]
     came_in = dict(Event.objects.filter(order__in=reachable, sequence=1).values_list("order_id", "at"))
     return [order for order in reachable if came_in[order.pk] - order.placed_at <= settings.MAIL_ORDERS_UP_TO]
 

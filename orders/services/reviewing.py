@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from orders import money, policy
+from orders import money, policy, wording
 from orders.models import Decision, Order, Review
-from orders.roles import DECIDE_ESCALATED
+from orders.roles import DECIDE_ESCALATED, EXTEND_FREELY, FIRST_EXTENSION
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.texts import wrong_with_note
 from orders.services.transitions import (
@@ -41,7 +42,10 @@ class AlreadyDecided(ActionRefused):
 
 
 class DeadlineRefused(ActionRefused):
-    """The new deadline is not later than the present one and now, or too far away. The message is for the operator."""
+    """The new deadline is not later than the present one and now, or too far away, or it is not this person's to move.
+
+    The message is for the operator.
+    """
 
 
 ARRIVED = (Status.DISPATCHED, Status.COMPLETED)
@@ -51,12 +55,16 @@ REMINDER = 0.8  # of the time there is to decide
 LONGEST_REVIEW = timedelta(days=366)
 
 DECISIONS = {Action.APPROVE: Decision.APPROVED, Action.REJECT: Decision.REJECTED}
+NOT_PUT_OFF: dict[str, Any] = {"back_at": None, "waits_for": ""}
 WANTS_REASON = {Action.REJECT: "the customer and your colleagues", Action.EXTEND: "your colleagues"}
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an order stands; `due_at` is set while a review is open, `remind_at` until its reminder was given."""
+    """Where an order stands; `due_at` is set while a review is open.
+
+    `remind_at` is when there is something to do before that: to remind of it, or to take back what was put off.
+    """
 
     status: Status
     due_at: datetime | None = None
@@ -92,9 +100,12 @@ def settle_review(*, order_id: uuid.UUID, at: datetime) -> Standing:
         review = open_review(order)
         if review and review.due_at <= at:
             _do_what_is_due(order, review, at=at)
-        elif review and review.remind_at and review.remind_at <= at:
-            order.reviews.filter(pk=review.pk).update(remind_at=None)
-            transition(order, Action.REMIND, actor=SYSTEM, at=at, due_at=review.due_at.isoformat())
+        elif review:
+            if review.remind_at and review.remind_at <= at:
+                order.reviews.filter(pk=review.pk).update(remind_at=None)
+                transition(order, Action.REMIND, actor=SYSTEM, at=at, due_at=review.due_at.isoformat())
+            if review.back_at and review.back_at <= at:
+                take_back(order, Action.RESUME, actor=SYSTEM, at=at)
         return _standing(order)
 
 
@@ -113,7 +124,9 @@ def _do_what_is_due(order: Order, review: Review, *, at: datetime) -> None:
 
 def _escalate(order: Order, review: Review, *, at: datetime) -> None:
     due_at = at + settings.REVIEW_ESCALATION_DEADLINE
-    order.reviews.filter(pk=review.pk).update(level=Review.Level.LEAD, due_at=due_at, remind_at=reminder(at, due_at))
+    order.reviews.filter(pk=review.pk).update(
+        level=Review.Level.LEAD, due_at=due_at, remind_at=reminder(at, due_at), **NOT_PUT_OFF
+    )
     transition(order, Action.ESCALATE, actor=SYSTEM, at=at, due_at=due_at.isoformat())
 
 
@@ -126,7 +139,7 @@ def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime,
     """Give the review until `due_at`; `reason` is required. The workflow's timer and every countdown follow.
 
     Raises NotPermitted, AlreadyDecided, DeadlineRefused where the time is not later than the present deadline and
-    now, and ActionRefused where there is no review or no reason.
+    now, or further away than this person may move it, and ActionRefused where there is no review or no reason.
     """
     authorise(actor, Action.EXTEND)
     with transaction.atomic():
@@ -135,7 +148,7 @@ def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime,
         if refusal := why_not(order, reviews, Action.EXTEND, actor=actor):
             raise refusal
         note = checked_note(Action.EXTEND, reason)
-        if refusal := wrong_with_deadline(reviews[0], due_at, at=at):
+        if refusal := wrong_with_deadline(reviews[0], due_at, actor=actor, at=at):
             raise refusal
         extend_all([(order, reviews[0], due_at)], actor=actor, at=at, note=note)
     return order
@@ -185,17 +198,27 @@ def why_not(order: Order, reviews: Sequence[Review], action: Action, *, actor: A
     if review is None or review.decision or not may(order.status_now, action):
         last = next((review for review in reviews if review.decision), None)
         return AlreadyDecided(last, order.status_now) if last else not_decidable(order)
-    if action != Action.EXTEND and review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
+    if review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
         return ActionRefused("It was escalated: a lead has to decide.")
+    if action == Action.EXTEND and review.extended and not actor.has(EXTEND_FREELY):
+        return ActionRefused("It was given more time once already: a lead may do so again.")
     return None
 
 
-def wrong_with_deadline(review: Review, due_at: datetime, *, at: datetime) -> DeadlineRefused | None:
-    if max(at, review.due_at) < due_at <= at + LONGEST_REVIEW:
+def wrong_with_deadline(review: Review, due_at: datetime, *, actor: Actor, at: datetime) -> DeadlineRefused | None:
+    """Why this actor may not give the open review until `due_at`."""
+    if not max(at, review.due_at) < due_at <= at + LONGEST_REVIEW:
+        return DeadlineRefused(
+            f"The new deadline must be later than the present one, and at most {LONGEST_REVIEW.days} days away."
+        )
+    return too_much_time(due_at - max(at, review.due_at), actor=actor)
+
+
+def too_much_time(more: timedelta, *, actor: Actor) -> DeadlineRefused | None:
+    """Why this actor may not give any review so much more time."""
+    if more <= FIRST_EXTENSION or actor.has(EXTEND_FREELY):
         return None
-    return DeadlineRefused(
-        f"The new deadline must be later than the present one, and at most {LONGEST_REVIEW.days} days away."
-    )
+    return DeadlineRefused(f"You may give {wording.span(FIRST_EXTENSION)} more at most: ask a lead.")
 
 
 def checked_note(action: Action, note: str) -> str:
@@ -216,7 +239,7 @@ def decide_all(
 ) -> None:
     """Decide the open reviews of locked orders; `told` is kept with the note on each timeline."""
     decided = {"decision": DECISIONS[action], "decided_by": actor.user, "decided_at": at, "note": note}
-    Review.objects.filter(order__in=orders, decision="").update(**decided)
+    Review.objects.filter(order__in=orders, decision="").update(**decided, **NOT_PUT_OFF)
     outcome = f"Rejected: {note}"[:500] if action == Action.REJECT else ""
     transition_all([Step(order, outcome, {"note": note, **told}) for order in orders], action, actor=actor, at=at)
     tell_engine_of_all(orders, action, at=at, actor=actor.name)
@@ -230,8 +253,8 @@ def extend_all(
     for order, review, due_at in waits:
         times = {"due_at": due_at.isoformat(), "due_before": review.due_at.isoformat()}
         steps.append(Step(order, details={**times, "note": note, **told}))
-        review.due_at, review.remind_at = due_at, reminder(at, due_at)
-    Review.objects.bulk_update([review for _, review, _ in waits], ["due_at", "remind_at"])
+        review.due_at, review.remind_at, review.extended = due_at, reminder(at, due_at), True
+    Review.objects.bulk_update([review for _, review, _ in waits], ["due_at", "remind_at", "extended"])
     transition_all(steps, Action.EXTEND, actor=actor, at=at)
     tell_engine_of_all([order for order, _, _ in waits], Action.EXTEND, at=at, actor=actor.name)
 
@@ -306,7 +329,10 @@ def _facts(order: Order) -> policy.Facts:
 
 def _standing(order: Order) -> Standing:
     review = open_review(order)
-    return Standing(order.status_now, review.due_at, review.remind_at) if review else Standing(order.status_now)
+    if review is None:
+        return Standing(order.status_now)
+    next_at = min((at for at in (review.remind_at, review.back_at) if at), default=None)
+    return Standing(order.status_now, review.due_at, next_at)
 
 
 def open_review(order: Order) -> Review | None:
@@ -314,4 +340,12 @@ def open_review(order: Order) -> Review | None:
 
 
 def close_review(order: Order, decision: Decision, *, actor: Actor, at: datetime, note: str = "") -> None:
-    order.reviews.filter(decision="").update(decision=decision, decided_by=actor.user, decided_at=at, note=note)
+    order.reviews.filter(decision="").update(
+        decision=decision, decided_by=actor.user, decided_at=at, note=note, **NOT_PUT_OFF
+    )
+
+
+def take_back(order: Order, action: Action, *, actor: Actor, at: datetime, note: str = "") -> None:
+    """Have the review of a locked order, which was put off, wait for a decision again."""
+    order.reviews.filter(decision="").update(**NOT_PUT_OFF)
+    transition(order, action, actor=actor, at=at, note=note)

@@ -159,6 +159,19 @@ def deadline(review: Review) -> SafeString:
 
 
 @register.simple_tag
+def put_off(review: Review) -> str:
+    """Until when it waits and for what, as the beginning of a sentence."""
+    return f"Waits until {clock(review.back_at)}: {review.waits_for}" if review.back_at else ""
+
+
+@register.simple_tag
+def back(at: datetime) -> SafeString:
+    """When it is back; live.js counts it down."""
+    left = wording.next_try(at - timezone.now())
+    return format_html('<time datetime="{}" title="{}" data-next>{}</time>', at.isoformat(), exactly(at), left)
+
+
+@register.simple_tag
 def next_try(at: datetime) -> SafeString:
     """When the next try is; live.js counts it down."""
     return format_html(

@@ -69,7 +69,12 @@ def test_what_has_been_decided_has_no_deadline_to_move(desk: Client, expired_ord
     refused(extend(desk, expired_order, due_at.isoformat()), 409)
 
 
-def test_it_takes_a_lead(caller: Caller, alice: User, order_in_review: Order) -> None:
-    due_at = datetime.now(UTC) + timedelta(days=3)
+def test_for_more_than_four_hours_it_takes_a_lead(
+    caller: Caller, alice: User, viewer: User, order_in_review: Order
+) -> None:
+    due_at = order_in_review.reviews.get().due_at
+    operator = caller("decide", name="bot", user=alice)
 
-    refused(extend(caller("decide", name="bot", user=alice), order_in_review, due_at.isoformat()), 403)
+    refused(extend(operator, order_in_review, (due_at + timedelta(hours=5)).isoformat()), 422)
+    assert extend(operator, order_in_review, (due_at + timedelta(hours=4)).isoformat()).status_code == 200
+    refused(extend(caller("decide", name="eye", user=viewer), order_in_review, due_at.isoformat()), 403)

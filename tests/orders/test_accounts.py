@@ -16,9 +16,10 @@ from orders.states import HUMAN_ACTIONS, Action
 
 pytestmark = pytest.mark.django_db
 
-DECIDES = {f"orders.{action}_order" for action in ("approve", "reject", "cancel", "retry", "change_address")} | {
-    "orders.write_note"
-}
+DECIDES = {
+    f"orders.{action}_order"
+    for action in ("approve", "reject", "cancel", "retry", "change_address", "extend", "ask", "snooze", "resume")
+} | {"orders.write_note"}
 KEEPS = {
     "auth.add_user",
     "auth.change_user",
@@ -30,7 +31,7 @@ KEEPS = {
 }
 
 
-LEADS = {"orders.extend_order", "orders.decide_escalated_order", "orders.see_team"}
+LEADS = {"orders.extend_freely", "orders.decide_escalated_order", "orders.see_team"}
 
 
 def _rights(role: str) -> set[str]:

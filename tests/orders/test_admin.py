@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pytest_django import Settings
 from orders import accounts
 from orders.admin import CappedPaginator
 from orders.models import ApiClient, Event, IdempotencyKey, LoyaltyEntry, Order, Preferences, Product
-from orders.services import actors, bulk, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
+from orders.services import actors, asking, bulk, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
 from orders.states import Action
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
@@ -61,6 +61,8 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     """An order that has a record of every kind."""
     settings.CUSTOMERS_GET_MAIL = True
     order: dict[str, Any] = {"order_id": order_in_review.pk, "at": NOW}
+    settings.DESK_URL = "https://desk.example"
+    asking.ask(**order, actor=actors.Actor.operator(alice), question="Which flat?", until=NOW + timedelta(hours=1))
     reviewing.approve(**order, actor=actors.Actor.operator(alice))
     fulfilling.reserve_stock(**order)
     paying.begin_charge(**order)

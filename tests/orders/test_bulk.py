@@ -162,7 +162,7 @@ def test_a_confirmation_of_no_order_at_all_begins_nothing(at_alices: Client, ord
 
 
 def test_who_may_not_decide_is_not_offered_it_and_is_refused(
-    viewer: User, signed_in: SignedIn, orders: list[Order], at_alices: Client
+    viewer: User, signed_in: SignedIn, orders: list[Order]
 ) -> None:
     at_veras = signed_in(viewer)
     chosen = f"{orders[0].pk}.{orders[0].version}"
@@ -171,7 +171,7 @@ def test_who_may_not_decide_is_not_offered_it_and_is_refused(
     assert at_veras.post(PREVIEW, {"action": "approve", "all": "1"}).status_code == 403
     sent = {"id": str(uuid.uuid4()), "action": "approve", "chosen": chosen}
     assert at_veras.post(BEGIN, sent).status_code == 403
-    assert at_alices.post(PREVIEW, {"action": "extend", "all": "1"}).status_code == 403
+    assert at_veras.post(PREVIEW, {"action": "extend", "all": "1"}).status_code == 403
     assert not Bulk.objects.exists()
 
 

@@ -247,8 +247,8 @@ def test_it_refuses_nothing_at_all_and_whoever_may_not(order_in_review: Order, a
         begin([], as_alice)
     with pytest.raises(NotPermitted):
         begin([order_in_review], Actor.operator(viewer))
-    with pytest.raises(NotPermitted):
-        begin([order_in_review], as_alice, Action.EXTEND, note="Strike", more=timedelta(hours=1))
+    with pytest.raises(ActionRefused, match="4 h 00 min more at most"):
+        begin([order_in_review], as_alice, Action.EXTEND, note="Strike", more=timedelta(hours=5))
 
 
 @pytest.mark.django_db(transaction=True)

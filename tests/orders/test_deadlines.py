@@ -1,5 +1,6 @@
 """Reminder, extension and escalation of a review, as the row has them; and the form that gives more time."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from pytest_django import Settings
 from orders.models import Order, Outbox, Review
 from orders.services import reviewing
 from orders.services.actors import Actor, NotPermitted
-from orders.services.reviewing import AlreadyDecided
+from orders.services.reviewing import AlreadyDecided, DeadlineRefused
 from orders.services.transitions import ActionRefused
 from tests.conftest import PlaceOrder
 from tests.orders.conftest import SignedIn
@@ -65,13 +66,15 @@ def test_an_extension_moves_the_deadline_and_tells_who_and_why(order_in_review: 
     assert Outbox.objects.filter(order=order_in_review, message="extend").count() == 1
 
 
-def test_an_extension_is_refused_to_operators_without_reason_and_backwards(
-    order_in_review: Order, as_alice: Actor, as_lead: Actor
+def test_an_extension_is_refused_to_viewers_without_reason_and_backwards(
+    order_in_review: Order, viewer: User, as_lead: Actor
 ) -> None:
     now, due_at = datetime.now(UTC), order_in_review.reviews.get().due_at
 
-    with pytest.raises(NotPermitted, match="alice may not extend"):
-        reviewing.extend(order_id=order_in_review.pk, actor=as_alice, at=now, due_at=due_at + HOUR, reason="x")
+    with pytest.raises(NotPermitted, match="vera may not extend"):
+        reviewing.extend(
+            order_id=order_in_review.pk, actor=Actor.operator(viewer), at=now, due_at=due_at + HOUR, reason="x"
+        )
     with pytest.raises(ActionRefused, match="Give a reason"):
         reviewing.extend(order_id=order_in_review.pk, actor=as_lead, at=now, due_at=due_at + HOUR, reason=" ")
     for wrong in (due_at, due_at - HOUR, now + timedelta(days=400)):
@@ -80,6 +83,22 @@ def test_an_extension_is_refused_to_operators_without_reason_and_backwards(
 
     assert order_in_review.reviews.get().due_at == due_at
     assert "extend" not in types(order_in_review)
+
+
+def test_an_operator_gives_four_hours_once_and_a_lead_more(
+    order_in_review: Order, as_alice: Actor, as_bob: Actor, as_lead: Actor
+) -> None:
+    now, due_at = datetime.now(UTC), order_in_review.reviews.get().due_at
+
+    with pytest.raises(DeadlineRefused, match="4 h 00 min more at most: ask a lead"):
+        reviewing.extend(order_id=order_in_review.pk, actor=as_alice, at=now, due_at=due_at + 5 * HOUR, reason="x")
+    reviewing.extend(order_id=order_in_review.pk, actor=as_alice, at=now, due_at=due_at + 4 * HOUR, reason="x")
+    with pytest.raises(ActionRefused, match="once already: a lead may do so again"):
+        reviewing.extend(order_id=order_in_review.pk, actor=as_bob, at=now, due_at=due_at + 5 * HOUR, reason="x")
+    reviewing.extend(order_id=order_in_review.pk, actor=as_lead, at=now, due_at=due_at + 50 * HOUR, reason="x")
+
+    assert order_in_review.reviews.get().due_at == due_at + 50 * HOUR
+    assert types(order_in_review).count("extend") == 2
 
 
 def test_what_is_decided_is_not_extended(order_in_review: Order, as_alice: Actor, as_lead: Actor) -> None:
@@ -134,8 +153,19 @@ class TestForm:
     def test_it_is_not_done_by_looking(self, lead: User, signed_in: SignedIn, order_in_review: Order) -> None:
         assert signed_in(lead).get(reverse("orders:extend", args=[order_in_review.pk])).status_code == 405
 
-    def test_an_operator_may_not(self, at_alices: Client, order_in_review: Order) -> None:
-        assert self.post(at_alices, order_in_review, minutes="240", reason="x") == 403
+    def test_an_operator_gives_four_hours_at_most_and_once(self, at_alices: Client, order_in_review: Order) -> None:
+        url = order_in_review.get_absolute_url()
+        offered = at_alices.get(url).content.decode().partition('name="minutes"')[2].partition("</select>")[0]
+        assert re.findall(r"\d+ \w+(?=</option>)", offered) == ["1 hour", "4 hours"]
+
+        assert self.post(at_alices, order_in_review, minutes="1440", reason="x") == 409
+        assert self.post(at_alices, order_in_review, minutes="240", reason="x") == 302
+
+        assert self.post(at_alices, order_in_review, minutes="60", reason="x") == 409
+        assert "given more time once already" in at_alices.get(url).content.decode()
+
+    def test_a_viewer_may_not(self, viewer: User, signed_in: SignedIn, order_in_review: Order) -> None:
+        assert self.post(signed_in(viewer), order_in_review, minutes="240", reason="x") == 403
 
     @pytest.mark.parametrize("form", [{"minutes": "7", "reason": "x"}, {"minutes": "60", "reason": " "}, {}])
     def test_what_makes_no_sense_is_told(

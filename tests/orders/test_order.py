@@ -241,8 +241,8 @@ def test_it_asks_the_database_a_fixed_number_of_times(
     at_alices: Client, shipped: Order, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     # session, person, preferences, rights (2), roles (2), order, events, reviews, lines, payments, shipment,
-    # related orders, notes, counts (3), engine (2)
-    with django_assert_max_num_queries(20):
+    # related orders, notes, questions, counts (3), engine (2)
+    with django_assert_max_num_queries(21):
         at_alices.get(shipped.get_absolute_url())
 
 

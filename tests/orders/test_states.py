@@ -23,16 +23,16 @@ GRID = """
 placed            receive → received           cancel → cancelled           change_address → placed
 received          validate → validated         invalidate → invalid         cancel → cancelled           fail → compensating          change_address → received
 validated         clear → approved             open_review → in_review      block → blocked              cancel → cancelled           change_address → validated
-in_review         approve → approved           reject → rejected            expire → expired             cancel → cancelled           change_address → in_review   extend → in_review           remind → in_review           escalate → in_review
+in_review         approve → approved           reject → rejected            expire → expired             cancel → cancelled           change_address → in_review   extend → in_review           remind → in_review           escalate → in_review  ask → in_review  snooze → in_review  answer → in_review  resume → in_review
 approved          reserve → reserved           halt → stock_short           cancel → cancelled           fail → compensating          change_address → approved
-stock_short       retry → approved             cancel → cancelled           fail → compensating          change_address → stock_short  extend → stock_short         remind → stock_short         escalate → stock_short
+stock_short       retry → approved             cancel → cancelled           fail → compensating          change_address → stock_short  extend → stock_short         remind → stock_short         escalate → stock_short  ask → stock_short  snooze → stock_short  answer → stock_short  resume → stock_short
 reserved          charge → charged             ask_customer → awaiting_customer  cancel → cancelling          fail → compensating          change_address → reserved
 awaiting_customer charge → charged             halt → unconfirmed           cancel → cancelling          fail → compensating          change_address → awaiting_customer
-unconfirmed       retry → reserved             charge → charged             cancel → cancelling          fail → compensating          change_address → unconfirmed  extend → unconfirmed         remind → unconfirmed         escalate → unconfirmed
+unconfirmed       retry → reserved             charge → charged             cancel → cancelling          fail → compensating          change_address → unconfirmed  extend → unconfirmed         remind → unconfirmed         escalate → unconfirmed  ask → unconfirmed  snooze → unconfirmed  answer → unconfirmed  resume → unconfirmed
 charged           prepare → preparing          cancel → cancelling          fail → compensating          change_address → charged
 preparing         dispatch → dispatching       cancel → cancelling          fail → compensating          change_address → preparing
 dispatching       confirm_dispatch → dispatched  halt → undeliverable
-undeliverable     retry → preparing            cancel → cancelling          change_address → undeliverable  extend → undeliverable       remind → undeliverable       escalate → undeliverable
+undeliverable     retry → preparing            cancel → cancelling          change_address → undeliverable  extend → undeliverable       remind → undeliverable       escalate → undeliverable  ask → undeliverable  snooze → undeliverable  answer → undeliverable  resume → undeliverable
 dispatched        complete → completed
 completed
 invalid
