@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from orders.models import Bulk, BulkMember, Order, Review
 from orders.services import reviewing
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 MOST = 5_000  # orders in one bulk
 BATCH = 250  # orders decided in one transaction, whose rows nobody else can change meanwhile
+
+LEFT_OUT = "Something is wrong with this order: decide on it by itself."
 
 
 class TooMany(ActionRefused):
@@ -125,28 +127,49 @@ def carry_out(*, bulk_id: uuid.UUID, at: datetime, most: int | None = None) -> b
     """Do the next orders of this bulk, `most` of them (`BATCH`), in one transaction; and close it when none is left.
 
     Orders whose rows somebody holds are left for another time, so many workers can do this side by side and none
-    waits. Those who decided may have lost the right to since: then the rest is refused.
+    waits. Those who decided may have lost the right to since: then the rest is refused. An order that cannot be
+    written is refused too, and holds up none of the others.
 
     Answers whether there was anything to do.
     """
+    most = most or BATCH
+    try:
+        return _carry_out(bulk_id, at=at, most=most)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: no order is to blame
+    except Exception:
+        logger.exception("Bulk %s: %s", bulk_id, "tried one by one" if most > 1 else "one order is left out")
+    if most == 1:
+        return _leave_out_the_next(bulk_id, at=at)
+    return sum(carry_out(bulk_id=bulk_id, at=at, most=1) for _ in range(most)) > 0
+
+
+def _carry_out(bulk_id: uuid.UUID, *, at: datetime, most: int) -> bool:
     with transaction.atomic():
         bulk = Bulk.objects.select_related("made_by").get(pk=bulk_id)
-        waiting = bulk.members.filter(result="")
-        members = list(
-            waiting.select_related("order")
-            .select_for_update(of=("self", "order"), skip_locked=True, no_key=True)
-            .order_by("position")[: most or BATCH]
-        )
-        if members:
+        if members := _next(bulk, most):
             _do(bulk, members, at=at)
             return True
-        if waiting.exists():
+        if bulk.members.filter(result="").exists():
             return False
         refused = bulk.members.filter(result=BulkMember.Result.REFUSED).count()
         finished = Bulk.objects.filter(pk=bulk_id, finished_at=None).update(finished_at=at, refused=refused)
     if finished:
         logger.info("Bulk %s is done: %s of %s orders", bulk.pk, bulk.action, bulk.size)
     return finished == 1
+
+
+def _next(bulk: Bulk, most: int) -> list[BulkMember]:
+    """Members that wait, with their orders, all locked."""
+    waiting = bulk.members.filter(result="").select_related("order").order_by("position")
+    return list(waiting.select_for_update(of=("self", "order"), skip_locked=True, no_key=True)[:most])
+
+
+def _leave_out_the_next(bulk_id: uuid.UUID, *, at: datetime) -> bool:
+    with transaction.atomic():
+        members = _next(Bulk.objects.get(pk=bulk_id), 1)
+        _mark(members, BulkMember.Result.REFUSED, why=LEFT_OUT, at=at)
+    return bool(members)
 
 
 def _do(bulk: Bulk, members: Sequence[BulkMember], *, at: datetime) -> None:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from orders import live
-from orders.models import Bulk, Mail, Order
+from orders.models import Bulk, Event, Mail, Order
 from orders.services import bulk, reviewing
 from orders.services.actors import Actor, NotPermitted
 from orders.services.transitions import ActionRefused
@@ -249,6 +249,17 @@ def test_it_refuses_nothing_at_all_and_whoever_may_not(order_in_review: Order, a
         begin([order_in_review], Actor.operator(viewer))
     with pytest.raises(ActionRefused, match="4 h 00 min more at most"):
         begin([order_in_review], as_alice, Action.EXTEND, note="Strike", more=timedelta(hours=5))
+
+
+def test_an_order_that_cannot_be_written_holds_up_no_other(waiting: Waiting, as_alice: Actor) -> None:
+    orders = waiting(3)
+    decided = begin(orders, as_alice)
+    Event.objects.create(order=orders[1], sequence=orders[1].version + 1, type="note", actor_kind="system", at=NOW)
+
+    carry_out_all()
+
+    assert results(decided) == [("done", ""), ("refused", bulk.LEFT_OUT), ("done", "")]
+    assert statuses(orders) == ["approved", "in_review", "approved"]
 
 
 @pytest.mark.django_db(transaction=True)
