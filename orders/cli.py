@@ -196,6 +196,8 @@ def live_json(live: LiveState) -> dict[str, Any]:
         "last_error": live.last_error,
         "next_try_at": _iso(live.next_try_at),
         "deadline": _iso(live.deadline),
+        "put_off_until": _iso(live.put_off_until),
+        "waits_for": live.waits_for,
         "to_undo": list(live.to_undo),
         "problem": live.problem,
         "engine_seen_at": _iso(live.engine_seen_at),
@@ -253,6 +255,10 @@ def deadline_text(order: Order, due_at: datetime) -> str:
     return f"{order.number} waits until {exactly(due_at)}."
 
 
+def put_off_text(order: Order, until: datetime) -> str:
+    return f"{order.number} is out of the queue until {exactly(until)}."
+
+
 def refund_text(order: Order, refund: Payment) -> str:
     return f"{format_money(refund.amount_minor, refund.currency)} of {order.number} is being refunded."
 
@@ -298,6 +304,8 @@ def _live_lines(live: LiveState) -> Iterator[str]:
     if live.attempt > 1 or live.last_error:
         when = f", next try {wording.next_try(live.next_try_at - timezone.now())}" if live.next_try_at else ""
         yield f"Now       {live.told}{when}"
+    if live.put_off_until:
+        yield f"Put off   until {exactly(live.put_off_until)}: {' '.join(live.waits_for.split())}"
     if live.to_undo:
         yield f"To undo   {', '.join(live.to_undo)}"
     if live.problem:

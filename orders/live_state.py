@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from django.utils import timezone
+
 from orders import runs, selectors, wording
 from orders.models import Event, Order, Payment, Review, Shipment
 from orders.runs import RunState
-from orders.selectors import OrderDetail
+from orders.selectors import OrderDetail, is_put_off
 from orders.states import MAY_BE_UNDONE, TERMINAL, UNDOING, WAITS_FOR_PEOPLE, Status, Undo
 from orders.wording import Step
 
@@ -29,6 +31,8 @@ class LiveState:
     deadline: datetime | None  # of the open review, or of the customer's word
     outcome: str  # why it ended; empty before
     doing: str  # in words; empty once it has ended
+    put_off_until: datetime | None = None
+    waits_for: str = ""  # what the customer was asked, or why it is put off
     attempt: int = 0
     last_error: str = ""  # in words
     next_try_at: datetime | None = None
@@ -110,6 +114,7 @@ def _live_state(
 ) -> LiveState:
     status = order.status_now
     told = told or runs.Told()
+    put_off = review if review and is_put_off(review, at=timezone.now()) else None
     state = LiveState(
         order_id=order.pk,
         number=order.number,
@@ -117,6 +122,8 @@ def _live_state(
         step=wording.STATUS_WORDS[status],
         since=order.status_at,
         deadline=review.due_at if review else _confirm_by(status, payments),
+        put_off_until=put_off.back_at if put_off else None,
+        waits_for=put_off.waits_for if put_off else "",
         outcome=order.outcome,
         doing="" if status in TERMINAL else wording.doing(status).rstrip("."),
         to_undo=_to_undo(order, payments, shipment),

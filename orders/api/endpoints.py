@@ -19,6 +19,7 @@ from orders.api import problems, waiting
 from orders.api.problems import PROBLEM_TYPE, Problem
 from orders.api.reading import StrictJson, Token, caller, decider
 from orders.api.schemas import (
+    AskIn,
     ChangeAddressIn,
     ExtendIn,
     LiveOut,
@@ -32,11 +33,12 @@ from orders.api.schemas import (
     ReasonIn,
     RefundIn,
     RefundOut,
+    SnoozeIn,
 )
 from orders.filters import Filter
 from orders.live_state import LiveState, live_state
 from orders.models import ApiScope
-from orders.services import addressing, attending, clients, reviewing, undoing
+from orders.services import addressing, asking, attending, clients, reviewing, undoing
 from orders.services.placing import Address, NewLine, NewOrder
 from orders.states import Status as States
 
@@ -151,6 +153,30 @@ def extend(request: HttpRequest, order_id: UUID, said: ExtendIn) -> LiveState:
     """The deadline of an open review moves to `due_at`."""
     actor = decider(request)
     reviewing.extend(order_id=order_id, actor=actor, at=timezone.now(), due_at=said.due_at, reason=said.reason)
+    return live_state(order_id)
+
+
+@api.post(
+    "/orders/{order_id}/ask", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Ask the customer by mail"
+)
+def ask(request: HttpRequest, order_id: UUID, said: AskIn) -> LiveState:
+    """It leaves the queue until the customer has answered, until `until`, or until it is resumed."""
+    asking.ask(order_id=order_id, actor=decider(request), at=timezone.now(), **said.model_dump())
+    return live_state(order_id)
+
+
+@api.post("/orders/{order_id}/snooze", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Put an order off")
+def snooze(request: HttpRequest, order_id: UUID, said: SnoozeIn) -> LiveState:
+    """It leaves the queue until `until`, or until it is resumed."""
+    asking.snooze(order_id=order_id, actor=decider(request), at=timezone.now(), **said.model_dump())
+    return live_state(order_id)
+
+
+@api.post(
+    "/orders/{order_id}/resume", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Take back what is put off"
+)
+def resume(request: HttpRequest, order_id: UUID) -> LiveState:
+    asking.resume(order_id=order_id, actor=decider(request), at=timezone.now())
     return live_state(order_id)
 
 

@@ -18,6 +18,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from orders.models import Order
 from orders.services.actors import NotPermitted
 from orders.services.addressing import InvalidAddress
+from orders.services.asking import CannotWait
 from orders.services.clients import KeyReused
 from orders.services.placing import DuplicateReference, InvalidOrder
 from orders.services.refunding import AmountRefused
@@ -58,6 +59,13 @@ def respond(problem: Problem) -> HttpResponse:
     return response
 
 
+_WRONG_FIELD: Mapping[type[Exception], tuple[str, str]] = {
+    AmountRefused: ("Nothing was refunded.", "amount_minor"),
+    DeadlineRefused: ("The deadline was not moved.", "due_at"),
+    CannotWait: ("The order was not put off.", "until"),
+}
+
+
 def problem_of(error: Exception) -> Problem:
     """What the caller is told of an error; one that is our own fault is logged and told of in general."""
     if isinstance(error, Problem):
@@ -81,10 +89,9 @@ def _refused_by_service(error: Exception) -> Problem | None:
             return Problem(409, str(error), {"Idempotency-Key": "has been used with another body"})
         case InvalidAddress():
             return Problem(422, "The address was not changed.", error.errors)
-        case AmountRefused():
-            return Problem(422, "Nothing was refunded.", {"amount_minor": str(error)})
-        case DeadlineRefused():
-            return Problem(422, "The deadline was not moved.", {"due_at": str(error)})
+        case AmountRefused() | DeadlineRefused() | CannotWait():
+            said, field = _WRONG_FIELD[type(error)]
+            return Problem(422, said, {field: str(error)})
         case ActionRefused():
             return Problem(409, str(error))
         case NotPermitted():

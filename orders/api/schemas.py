@@ -45,6 +45,8 @@ EXAMPLE_LIVE: dict[str, Any] = {
     "step": "In review",
     "since": "2026-11-02T09:30:01Z",
     "deadline": "2026-11-03T09:30:01Z",
+    "put_off_until": None,
+    "waits_for": "",
     "outcome": "",
     "has_ended": False,
     "doing": "Waiting for a decision",
@@ -206,6 +208,8 @@ class LiveOut(Schema):
     step: str = Field(description="The status in words.")
     since: datetime
     deadline: datetime | None = Field(description="Until when a person has to decide, while one has to.")
+    put_off_until: datetime | None = Field(description="Until when it is out of the queue; null where it is not.")
+    waits_for: str = Field(description="What the customer was asked, or why it is put off.")
     outcome: str = Field(description="Why it ended as it did; empty before.")
     has_ended: bool
     doing: str = Field(description="What is being done, in words; empty once it has ended.")
@@ -237,6 +241,29 @@ class ExtendIn(In):
     )
 
     due_at: Instant = Field(description="Later than the present deadline, and at most 366 days away.")
+    reason: Reason
+
+
+class WaitIn(In):
+    until: Instant = Field(description="Later than now, and not after the deadline, which goes on running.")
+    due_at: Instant | None = Field(None, description="A new deadline, where that moves along, as in `extend`.")
+
+
+class AskIn(WaitIn):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"question": "Which flat is it?", "until": "2026-11-03T08:00:00Z"}]},
+    )
+
+    question: Reason = Field(description="The customer gets it by mail as it stands.")
+
+
+class SnoozeIn(WaitIn):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"reason": "She calls back.", "until": "2026-11-03T08:00:00Z"}]},
+    )
+
     reason: Reason
 
 

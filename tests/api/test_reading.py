@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from orders.models import Order
+from orders.states import PUTTING_OFF
 from tests.api.calls import refused
 from tests.conftest import PlaceOrder
 
@@ -65,7 +66,18 @@ def test_the_document_is_openapi_3_1_and_its_examples_are_valid(client: Client) 
         "/{order_id}",
         *(
             f"/{{order_id}}/{verb}"
-            for verb in ("approve", "reject", "extend", "retry", "address", "cancel", "refund", "live", "wait")
+            for verb in (
+                "approve",
+                "reject",
+                "extend",
+                "retry",
+                "address",
+                "cancel",
+                "refund",
+                "live",
+                "wait",
+                *PUTTING_OFF,
+            )
         ),
     }
     schemas = document["components"]["schemas"]

@@ -1,7 +1,8 @@
-"""`manage.py order place|show|watch|approve|reject|extend|retry|address|cancel|refund`."""
+"""`manage.py order place|show|watch|approve|reject|extend|ask|snooze|resume|retry|address|cancel|refund`."""
 
 import io
 import json
+import re
 import signal
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from orders import cli
 from orders.management.commands import order as command
@@ -254,6 +256,9 @@ DECISIONS = {
     "reject": WHY,
     "extend": [*WHY, "--by", "4h"],
     "retry": ["--as", "alice"],
+    "ask": ["--as", "alice", "--question", "Which flat?", "--for", "4h"],
+    "snooze": [*WHY, "--for", "4h"],
+    "resume": ["--as", "alice"],
     "address": ["--as", "alice", "--country", "FR"],
     "cancel": ["--as", "alice"],
     "refund": [*WHY, "--amount", "12.50"],
@@ -313,6 +318,28 @@ def test_time_that_is_none_is_refused(order_in_review: Order, lead: User, span: 
         run("extend", order_in_review.number, "--as", "dana", f"--by={span}", "--reason", "x")
 
     assert order_in_review.reviews.get().due_at == before
+
+
+def test_it_asks_the_customer_puts_off_and_takes_back(order_in_review: Order, alice: User, settings: Settings) -> None:
+    settings.CUSTOMERS_GET_MAIL, settings.DESK_URL = True, "https://desk.example"
+    number = order_in_review.number
+
+    asked = answer("ask", number, "--as", "alice", "--question", "Which flat?", "--for", "4h")
+    shown = run("show", number)
+    run("resume", number, "--as", "alice")
+    said = run("snooze", number, "--as", "alice", "--reason", "She calls back", "--for", "30m")
+
+    assert datetime.fromisoformat(asked["put_off_until"]) > datetime.fromisoformat(asked["status_at"])
+    assert re.search(r"^Put off   until .*: Which flat\?$", shown, re.MULTILINE)
+    assert said.startswith(f"{number} is out of the queue until ")
+    told = [event.type for event in order_in_review.events.order_by("sequence")]
+    assert told[-3:] == ["ask", "resume", "snooze"]
+    assert order_in_review.mails.get(kind="question").body.count("Which flat?") == 1
+
+
+def test_longer_than_the_deadline_it_does_not_wait(order_in_review: Order, alice: User) -> None:
+    with pytest.raises(CommandError, match="until its deadline at the latest"):
+        run("snooze", order_in_review.number, "--as", "alice", "--reason", "x", "--for", "2d")
 
 
 TO_PARIS = ["--line1", "5 rue Cler", "--postal-code", "75007", "--city", "Paris", "--country", "FR"]

@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from django.utils import timezone
 from orders import cli, live, money, selectors
 from orders.live_state import live_state, live_state_of
 from orders.models import ActorKind, Order
-from orders.services import actors, addressing, attending, placing, refunding, reviewing, transitions, undoing
+from orders.services import actors, addressing, asking, attending, placing, refunding, reviewing, transitions, undoing
 from orders.services.texts import wrong_with_text
 from orders.states import TERMINAL
 
@@ -37,6 +37,9 @@ from placing to the end:
   order approve CS-104233 --as alice
   order reject CS-104233 --as alice --reason "The card is not hers"
   order extend CS-104233 --as dana --by 4h --reason "She calls back"
+  order ask CS-104233 --as alice --question "Which flat is it?" --for 4h
+  order snooze CS-104233 --as alice --reason "She calls back" --for 30m
+  order resume CS-104233 --as bob
   order retry CS-104233 --as alice --note "Restocked"
   order address CS-104233 --as alice --line1 "5 rue Cler" --postal-code 75007 --city Paris --country FR
   order cancel CS-104233 --as alice
@@ -83,6 +86,17 @@ class Command(BaseCommand):
         retrying = verb("retry", self.retry, "Let an order that waits for help try again.")
         retrying.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
         retrying.add_argument("--note", default="", help="what was put right")
+        for name, doing, told in (
+            ("ask", self.ask, "Ask the customer by mail; until the answer an order that waits for people is put off."),
+            ("snooze", self.snooze, "Put an order that waits for people off for a while."),
+            ("resume", self.resume, "Take an order back that is put off."),
+        ):
+            waiting = verb(name, doing, told)
+            waiting.add_argument("--as", dest="user", required=True, metavar="USER", help="who does so")
+            if name != "resume":
+                said = ("--question", "what the customer is asked") if name == "ask" else ("--reason", "why")
+                waiting.add_argument(said[0], required=True, help=said[1])
+                waiting.add_argument("--for", dest="wait", type=_span, required=True, metavar="4h", help="how long")
         moving = verb("address", self.address, "Change where an order goes, until the carrier is called.")
         moving.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
         _address_arguments(moving, required=True)
@@ -186,6 +200,24 @@ class Command(BaseCommand):
         due_at = max(now, review.due_at if review else now) + by
         reviewing.extend(order_id=found.pk, actor=actor, at=now, due_at=due_at, reason=reason)
         self.answer(found, json=json, told=cli.deadline_text(found, due_at), due_at=due_at.isoformat())
+
+    def ask(self, *, order: str, user: str, question: str, wait: timedelta, json: bool, **options: Any) -> None:
+        found, actor, now = cli.find(order), _operator(user), timezone.now()
+        asking.ask(order_id=found.pk, actor=actor, at=now, question=question, until=now + wait)
+        self.answer_until(found, now + wait, json=json)
+
+    def snooze(self, *, order: str, user: str, reason: str, wait: timedelta, json: bool, **options: Any) -> None:
+        found, actor, now = cli.find(order), _operator(user), timezone.now()
+        asking.snooze(order_id=found.pk, actor=actor, at=now, reason=reason, until=now + wait)
+        self.answer_until(found, now + wait, json=json)
+
+    def answer_until(self, order: Order, until: datetime, *, json: bool) -> None:
+        self.answer(order, json=json, told=cli.put_off_text(order, until), put_off_until=until.isoformat())
+
+    def resume(self, *, order: str, user: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        asking.resume(order_id=found.pk, actor=actor, at=timezone.now())
+        self.answer(found, json=json)
 
     def refund(
         self, *, order: str, user: str, reason: str, amount: Decimal, number: int | None, json: bool, **options: Any
