@@ -244,6 +244,9 @@ class Review(models.Model):
     extended = models.BooleanField(default=False, help_text="Whether it was given more time.")
     back_at = models.DateTimeField(null=True, blank=True, help_text="Until when it is put off; empty: it is not.")
     waits_for = models.TextField(blank=True, help_text="What the customer was asked, or why it is put off.")
+    put_off_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True, db_index=False
+    )
     reasons = models.JSONField(default=list, help_text='[{"code": …, "text": …}]')
     risk_score = models.FloatField(default=0)
     risk_parts = models.JSONField(default=list, help_text='[{"text": …, "weight": …}], as the rules weighed it then.')
@@ -285,6 +288,7 @@ class Review(models.Model):
                 condition=~Q(decided_at=None),
             ),
             models.Index("back_at", "id", name="review_put_off", condition=~Q(back_at=None)),
+            models.Index("put_off_by", "back_at", "id", name="review_put_off_by", condition=~Q(put_off_by=None)),
         ]
 
     def __str__(self) -> str:

@@ -81,10 +81,10 @@ class MentionsPage:
     older: int | None  # from which on the older ones are
 
 
-def mentions_page(user: User, *, before: int | None = None) -> MentionsPage:
+def mentions_page(user: User, *, before: int | None = None, most: int = SHOWN) -> MentionsPage:
     """Where `user` is mentioned, the newest first, seen or not."""
     mentions = Mention.objects.filter(user=user).select_related("note__author", "note__order").order_by("-id")
     if before is not None:
         mentions = mentions.filter(id__lt=before)
-    found = list(mentions[: SHOWN + 1])
-    return MentionsPage(found[:SHOWN], found[SHOWN - 1].pk if len(found) > SHOWN else None)
+    found = list(mentions[: most + 1])
+    return MentionsPage(found[:most], found[most - 1].pk if len(found) > most else None)

@@ -13,20 +13,28 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from orders import charts, conventions, figures, wording
+from orders import charts, conventions, figures, mine, notes, selectors, wording
 from orders.conventions import Conventions
+from orders.live import may_decide
 from orders.roles import KEEPS_RECORDS, MAY, REFUND_LIMITS, RIGHTS, SEE_TEAM, Role
 from orders.services import preferring
 from orders.services.preferring import UnknownConvention
-from orders.states import HUMAN_ACTIONS
+from orders.states import Action
 
+MENTIONS = 5
 EXAMPLE_MINOR, EXAMPLE_CURRENCY = 123_450, "EUR"
 
 
 @require_safe
 def me(request: HttpRequest) -> HttpResponse:
     """What belongs to whoever is signed in."""
-    return _me(request)
+    try:
+        before = (
+            selectors.Cursor.parse(request.GET["before"], key=selectors.REVIEW_KEY) if "before" in request.GET else None
+        )
+    except selectors.BadCursor:
+        return render(request, "400.html", status=400)
+    return _me(request, before=before)
 
 
 @require_POST
@@ -143,21 +151,22 @@ class Line:
     cells: Sequence[Cell]
 
 
-def rights_table(mine: Collection[Role]) -> Mapping[str, Sequence[Line]]:
-    """What the code asks, by heading; `mine` are the roles to be marked."""
+def rights_table(own: Collection[Role]) -> Mapping[str, Sequence[Line]]:
+    """What the code asks, by heading; `own` are the roles to be marked."""
 
     def line(told: str, roles: Collection[Role]) -> Line:
-        return Line(told, [Cell(role in roles, is_mine=role in mine) for role in Role])
+        return Line(told, [Cell(role in roles, is_mine=role in own) for role in Role])
 
     def refund(role: Role) -> Cell:
         limit = REFUND_LIMITS.get(role)
         most = "" if role not in REFUND_LIMITS else "in full" if limit is None else f"up to {limit:,}"
-        return Cell(role in REFUND_LIMITS, most, role in mine)
+        return Cell(role in REFUND_LIMITS, most, role in own)
 
+    people_do = [action for action in Action if any(action in actions for actions in MAY.values())]
     return {
         "With any order": [
             line("See orders and all that happened to them", list(Role)),
-            *(line(wording.right(action), [role for role in Role if action in MAY[role]]) for action in HUMAN_ACTIONS),
+            *(line(wording.right(action), [role for role in Role if action in MAY[role]]) for action in people_do),
             Line("Refund an order that has ended, in its own currency", [refund(role) for role in Role]),
         ],
         "Besides": [
@@ -170,12 +179,12 @@ def rights_table(mine: Collection[Role]) -> Mapping[str, Sequence[Line]]:
 @require_safe
 def roles(request: HttpRequest) -> HttpResponse:
     """Who may do what, from the tables that the code asks. Everybody may see it."""
-    mine = [Role(name) for name in _person(request).groups.values_list("name", flat=True) if name in set(Role)]
+    own = [Role(name) for name in _person(request).groups.values_list("name", flat=True) if name in set(Role)]
     context = {
         "here": "roles",
-        "roles": [(role, role in mine) for role in Role],
-        "mine": mine,
-        "rights": rights_table(mine),
+        "roles": [(role, role in own) for role in Role],
+        "mine": own,
+        "rights": rights_table(own),
     }
     return render(request, "orders/roles.html", context)
 
@@ -190,10 +199,24 @@ def _named(locale: str) -> str:
     return conventions.locales()[locale]
 
 
-def _me(request: HttpRequest, *, wrong: UnknownConvention | None = None, status: int = 200) -> HttpResponse:
+def _me(
+    request: HttpRequest,
+    *,
+    before: selectors.Cursor | None = None,
+    wrong: UnknownConvention | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    person = _person(request)
+    now = timezone.now()
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     context = {
         "here": "me",
-        "now": timezone.now(),
+        "put_off": mine.put_off(person, at=now),
+        "decided": mine.decided(person, since=midnight, before=before),
+        "is_first": before is None,
+        "latest_mentions": notes.mentions_page(person, most=MENTIONS).mentions,
+        "decides": may_decide(person),
+        "now": now,
         "zones": conventions.zones(),
         "zone_is_listed": any(conventions.in_force().zone in names for names in conventions.zones().values()),
         "locales": conventions.locales(),

@@ -193,7 +193,7 @@ def _put_off(
         raise AlreadyPutOff(earlier.latest("sequence"))
     if not at < until <= review.due_at:
         raise CannotWait("It can wait until its deadline at the latest: for longer the deadline has to move, too.")
-    order.reviews.filter(pk=review.pk).update(back_at=until, waits_for=said)
+    order.reviews.filter(pk=review.pk).update(back_at=until, waits_for=said, put_off_by=actor.user)
     transition(order, action, actor=actor, at=at, back_at=until.isoformat(), note=said)
     tell_engine(order, Action.EXTEND, at=at, actor=actor.name)  # its word for: ask the row anew when it is due
     return order, review

@@ -55,7 +55,7 @@ REMINDER = 0.8  # of the time there is to decide
 LONGEST_REVIEW = timedelta(days=366)
 
 DECISIONS = {Action.APPROVE: Decision.APPROVED, Action.REJECT: Decision.REJECTED}
-NOT_PUT_OFF: dict[str, Any] = {"back_at": None, "waits_for": ""}
+NOT_PUT_OFF: dict[str, Any] = {"back_at": None, "waits_for": "", "put_off_by": None}
 WANTS_REASON = {Action.REJECT: "the customer and your colleagues", Action.EXTEND: "your colleagues"}
 
 
