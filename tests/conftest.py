@@ -9,16 +9,26 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connections
 from django.db.backends.signals import connection_created
-from pytest_django import Settings
+from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker, Settings
 
 from orders import accounts
 from orders.models import Order, Product
 from orders.services import fulfilling, paying, placing, reviewing, shipping, stocking
 from orders.services.actors import SYSTEM, Actor
 from orders.services.placing import Address, NewLine, NewOrder
+from tests.emptying import empty_what_was_filled, remember_what_migrations_wrote
 from tests.threads import Watch
 
 PlaceOrder = Callable[..., Order]
+
+# What takes long per file comes first, so that no process is left with it while the others have nothing to do.
+SLOW_FIRST = ("e2e", "temporal_workers", "production", "devstack")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,6 +51,14 @@ def _threads_close_their_connections(_watch: Watch) -> Iterator[None]:
     assert _watch.left_open() == []
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        accounts.create_roles()
+        remember_what_migrations_wrote()
+    TransactionTestCase._fixture_teardown = lambda _: empty_what_was_filled()  # type: ignore[attr-defined]
+
+
 @pytest.fixture(autouse=True)
 def _quick_passwords(settings: Settings) -> None:
     """A good hash takes a quarter of a second, and most tests have people in them."""
@@ -48,7 +66,6 @@ def _quick_passwords(settings: Settings) -> None:
 
 
 def _user(name: str, role: str) -> User:
-    accounts.create_roles()
     user = User.objects.create_user(name, f"{name}@example.com", "correct horse")
     user.groups.add(Group.objects.get(name=role))
     return user

@@ -7,10 +7,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.stack import Stack, Visitors, chromium, running
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=20_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running(tmp_path_factory.mktemp("stack")) as stack:
         yield stack

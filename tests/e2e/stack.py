@@ -40,15 +40,11 @@ class Service:
                 self.command, cwd=BASE, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
 
-    def stop(self) -> float:
-        """SIGTERM, and how many seconds it took to end."""
-        if self._process is None:
-            return 0.0
-        began = time.monotonic()
-        self._process.terminate()
-        self._process.wait(60)
-        self._process = None
-        return time.monotonic() - began
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(60)
+            self._process = None
 
 
 class Stack:
@@ -105,7 +101,7 @@ class Stack:
 
     def start_web(self) -> None:
         self.web.start()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while True:
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=1):  # noqa: S310
                 return

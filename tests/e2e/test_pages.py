@@ -103,19 +103,18 @@ def test_a_lost_connection_is_told_and_caught_up_with(stack: Stack, alice: Page,
     row.get_by_text("Reject…").click()
     row.locator("textarea").fill("Still here")
 
-    seconds = stack.web.stop()
+    stack.web.stop()
     expect(alice.locator("#live-sign")).to_have_text(re.compile(r"Not live since \d\d:\d\d:\d\d, trying again"))
     stack.hands("approve", order=order["number"], by="bob")
     late = stack.hands("place", name="While Away", reviewed=True)
     stack.start_web()
 
-    expect(alice.locator("#live-sign")).to_have_text("Live", timeout=20_000)
+    expect(alice.locator("#live-sign")).to_have_text("Live")
     expect(row).to_contain_text("Approved by bob")
     expect(row.locator("textarea")).to_have_value("Still here")
     expect(alice.locator("#new")).to_be_visible()
     alice.locator("#new").click()
     expect(alice.locator(f"#queue-{late['id']}")).to_be_visible()
-    assert seconds < 5, "the server waited for its open streams"
 
 
 def test_a_decision_that_cannot_be_sent_keeps_what_was_typed(stack: Stack, alice: Page, order: Order) -> None:
@@ -150,7 +149,7 @@ def test_an_approval_that_cannot_be_sent_is_told_where_there_is_room(stack: Stac
         assert box is not None
         assert box["height"] < 100, width
     alice.context.set_offline(False)
-    expect(alice.locator("#live-sign")).to_have_text("Live", timeout=20_000)
+    expect(alice.locator("#live-sign")).to_have_text("Live")
     row.get_by_role("button", name="Approve").click()
     expect(row).to_contain_text("Approved by alice")
     expect(row.get_by_role("alert")).to_have_count(0)

@@ -77,7 +77,7 @@ def test_an_amount_that_is_wrong_gets_the_focus(stack: Stack, alice: Page) -> No
     order = stack.hands("place", name="Came Late", quantity=1, reviewed=True)
     stack.hands("approve", order=order["number"], by="bob")
     alice.goto(f"/orders/{order['id']}/")
-    expect(alice.get_by_role("heading", name=order["number"])).to_contain_text("Completed", timeout=20_000)
+    expect(alice.get_by_role("heading", name=order["number"])).to_contain_text("Completed")
     alice.get_by_text("Refund…").click()
     alice.get_by_label("How much goes back").fill("300")
     alice.get_by_label("Why is it refunded?").fill("It came late")

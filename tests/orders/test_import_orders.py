@@ -841,7 +841,7 @@ def test_stopped_by_hand_it_says_how_to_go_on(long_file: Path) -> None:
     with started("import_orders", str(long_file), "--create-products") as process:
         wait_until(lambda: Order.objects.count() > 20, process)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)[0]
+        said = process.communicate(timeout=60)[0]
 
     assert process.returncode == 130
     assert said.strip() == (
@@ -856,7 +856,7 @@ def test_a_database_that_goes_away_ends_it_with_a_sentence(long_file: Path) -> N
     with started("import_orders", str(long_file), "--create-products") as process:
         wait_until(lambda: Order.objects.count() > 20, process)
         with database_away():
-            said = process.communicate(timeout=20)[0]
+            said = process.communicate(timeout=60)[0]
 
     assert process.returncode == 1
     assert said.startswith("CommandError: The database is away (")

@@ -136,16 +136,17 @@ def test_neither_session_nor_form_token_is_asked_for(asked: Order) -> None:
         "t=999999999999999999999,v1=" + "0" * 64,
         "t=-5,v1=" + "0" * 64,
         "t=١٢٣,v1=" + "0" * 64,
-        f"t={int(time.time())},t={int(time.time())},v1=" + "0" * 64,
-        f"t={int(time.time())},v1=" + "é" * 64,
-        f"t={int(time.time())}",
-        f"t={int(time.time())},v1=" + "0" * 64,
-        f"t={int(time.time())},v0=" + "0" * 64,
+        "t=NOW,t=NOW,v1=" + "0" * 64,
+        "t=NOW,v1=" + "é" * 64,
+        "t=NOW",
+        "t=NOW,v1=" + "0" * 64,
+        "t=NOW,v0=" + "0" * 64,
     ],
 )
 def test_a_signature_that_is_none_is_refused(asked: Order, signature: str) -> None:
-    assert "Payment-Signature" in wrong(send(told(asked), signature=signature), 401)
+    signature = signature.replace("NOW", str(int(time.time())))  # only here: a test's name stays what it is
 
+    assert "Payment-Signature" in wrong(send(told(asked), signature=signature), 401)
     assert standing(asked) == ("awaiting_customer", "requires_action")
 
 

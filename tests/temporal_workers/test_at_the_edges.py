@@ -65,7 +65,7 @@ def test_an_order_that_has_gone_is_completed_however_little_budget_there_is(
     engine = Engine()
     engine.start()
     try:
-        wait_for_status(dispatched, "completed", seconds=15)
+        wait_for_status(dispatched, "completed")
     finally:
         engine.stop()
 
@@ -83,7 +83,7 @@ def test_what_the_bank_says_cannot_hold_an_order_up(
 
     monkeypatch.setattr(SimulatedBank, "charge", gibberish)
     order = place(lines=SMALL)
-    wait_for_status(order, "failed", seconds=10)
+    wait_for_status(order, "failed")
 
     assert order.outcome.endswith(": No funds")
 

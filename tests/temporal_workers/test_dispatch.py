@@ -175,6 +175,10 @@ class TestOutOfBudgetAtTheCarrier:
         settings.DISPATCH_RETRY_AFTER = timedelta(seconds=0.1)
         settings.ORDER_BUDGET = timedelta(seconds=2)
 
+    @pytest.fixture
+    def tries_follow_soon(self) -> None:
+        """As in production."""
+
     def test_past_the_point_of_no_return_the_budget_ends_nothing(self, place: PlaceOrder, carrier: Carrier) -> None:
         carrier.fails("dispatch", times=5)  # four tries and the time between them take longer than the budget
 

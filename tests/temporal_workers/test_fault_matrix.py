@@ -16,14 +16,12 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, User
-from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
 
-from orders import accounts
 from orders.models import Order, Product
 from orders.services import addressing, attending, placing, refunding, reviewing, stocking, undoing
 from orders.services.actors import SYSTEM, Actor
@@ -37,6 +35,7 @@ from temporal_workers.providers.simulated import Ledger, SimulatedBank, Temper
 from temporal_workers.reconciling import Difference, reconcile
 from temporal_workers.workflows import steps
 from tests import judge
+from tests.emptying import empty_what_was_filled
 from tests.temporal_workers.conftest import Engine, database_url
 from tests.temporal_workers.faults import Fault, Faults, Interference, Plan, now
 
@@ -228,7 +227,6 @@ class Desk:
     """The people and the customers of the batch."""
 
     def __init__(self, engine: Engine) -> None:
-        accounts.create_roles()
         self._engine = engine
         self._alice = self._hire("alice", "operator")
         self._dana = self._hire("dana", "lead")
@@ -634,7 +632,7 @@ def pooled_connections() -> Iterator[None]:
 def forget() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA IF EXISTS simulator CASCADE")
-    call_command("flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=False)
+    empty_what_was_filled()
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)

@@ -200,28 +200,33 @@ def test_a_run_that_was_ended_from_outside_is_told(world: World, engine: Engine)
     assert from_api(order)["problem"].startswith("The run of this order was ended in Temporal")
 
 
-@pytest.mark.parametrize("form", [[], ["--json"]])
-def test_who_watches_an_order_is_told_of_tries_that_fail(
-    place: PlaceOrder, monkeypatch: pytest.MonkeyPatch, engine: Engine, form: list[str]
-) -> None:
-    calls, charge = itertools.count(), SimulatedBank.charge
+class TestWhoWatches:
+    @pytest.fixture
+    def tries_follow_soon(self) -> None:
+        """As in production: who watches looks once a second."""
 
-    async def late(bank: SimulatedBank, **asked: Any) -> Any:
-        if next(calls) < 4:
-            raise ProviderUnavailable("The bank is closed.")
-        return await charge(bank, **asked)
+    @pytest.mark.parametrize("form", [[], ["--json"]])
+    def test_is_told_of_tries_that_fail(
+        self, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch, engine: Engine, form: list[str]
+    ) -> None:
+        calls, charge = itertools.count(), SimulatedBank.charge
 
-    monkeypatch.setattr(SimulatedBank, "charge", late)
-    order, said = place(lines=SMALL), io.StringIO()
+        async def late(bank: SimulatedBank, **asked: Any) -> Any:
+            if next(calls) < 4:
+                raise ProviderUnavailable("The bank is closed.")
+            return await charge(bank, **asked)
 
-    call_command("order", "watch", order.number, *form, stdout=said)
+        monkeypatch.setattr(SimulatedBank, "charge", late)
+        order, said = place(lines=SMALL), io.StringIO()
 
-    lines = [line for line in said.getvalue().splitlines() if "bank is closed" in line]
-    assert lines
-    assert all(
-        '"last_error": "The bank is closed."' in line if form else "Charging the card, " in line for line in lines
-    )
-    assert said.getvalue().count("Completed") == 1
+        call_command("order", "watch", order.number, *form, stdout=said)
+
+        lines = [line for line in said.getvalue().splitlines() if "bank is closed" in line]
+        assert lines
+        assert all(
+            '"last_error": "The bank is closed."' in line if form else "Charging the card, " in line for line in lines
+        )
+        assert said.getvalue().count("Completed") == 1
 
 
 def from_api(order: Order) -> dict[str, Any]:

@@ -378,7 +378,7 @@ class TestMailer:
         assert alarmed.wait(30)
 
         server.start()
-        wait_until(nothing_waits, seconds=60)
+        wait_until(nothing_waits)
 
         assert sorted(server.subjects) == sorted(f"Order {order} is cancelled" for order in orders)
 

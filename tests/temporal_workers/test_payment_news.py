@@ -258,9 +258,9 @@ class TestKilledWorker:
         process.wait()
         process.start()
         if struck_after != "charge":
-            wait_for_status(order, "awaiting_customer", seconds=60)
+            wait_for_status(order, "awaiting_customer")
             customer(order, "confirm")
-        wait_for_status(order, "completed", seconds=60)
+        wait_for_status(order, "completed")
 
         events = events_of(order)
         assert len(events) == len(set(events))

@@ -208,7 +208,7 @@ class TestMoodyBank:
     ) -> None:
         orders = [place(lines=[NewLine("RUG", 1, 5_000)]) for _ in range(6)]
         for order in orders:
-            wait_until(partial(has, order, "complete", "finish_undo"), seconds=60)
+            wait_until(partial(has, order, "complete", "finish_undo"))
         charged = [order for order in orders if "charge" in events_of(order)]
         for order in charged:
             refunding.refund(
@@ -219,6 +219,6 @@ class TestMoodyBank:
                 at=datetime.now(UTC),
             )
         for order in charged:
-            wait_until(partial(has, order, "refund"), seconds=60)
+            wait_until(partial(has, order, "refund"))
 
         assert differences() == []

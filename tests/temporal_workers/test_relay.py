@@ -53,7 +53,7 @@ def test_with_temporal_stopped_the_desk_goes_on_and_nothing_is_lost_or_doubled(
     own_temporal.start()
 
     for order in [*approved, *placed_meanwhile]:
-        wait_for_status(order, "completed", seconds=60)
+        wait_for_status(order, "completed")
     wait_until(lambda: not Outbox.objects.filter(delivered_at=None).exists())
     for order in [*approved, *placed_meanwhile]:
         assert events_of(order).count("charge") == 1
@@ -84,7 +84,7 @@ def test_workers_started_before_temporal_wait_for_it(
 
     own_temporal.start()
     try:
-        wait_for_status(order, "completed", seconds=60)
+        wait_for_status(order, "completed")
     finally:
         engine.stop()
 
@@ -194,7 +194,7 @@ def test_the_relay_outlives_a_database_that_may_only_be_read(place: PlaceOrder, 
         cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         cursor.execute(CUT_ALL_OTHERS)
 
-    wait_for_status(order, "completed", seconds=60)
+    wait_for_status(order, "completed")
 
 
 def test_a_relay_in_unforeseen_trouble_goes_on(
@@ -212,5 +212,5 @@ def test_a_relay_in_unforeseen_trouble_goes_on(
 
     order = place(lines=[NewLine("RUG", 1, 5_000)])
 
-    wait_for_status(order, "completed", seconds=60)
+    wait_for_status(order, "completed")
     assert next(troubles, None) is None

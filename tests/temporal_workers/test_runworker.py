@@ -129,7 +129,7 @@ class TestFewThreads:
             worker_process.wait_for_line("failed: OrderBusy")  # it gave its thread back
             order = place(lines=[NewLine("RUG", 1, 5_000)])
 
-            wait_for_status(order, "completed", seconds=60)
+            wait_for_status(order, "completed")
 
 
 def ledger(query: str) -> list[tuple[Any, ...]]:
@@ -152,7 +152,7 @@ def kill_and_replace(worker_process: WorkerProcess) -> None:
 
 
 def assert_all_is_well_with(order: Order) -> None:
-    wait_for_status(order, "completed", seconds=60)
+    wait_for_status(order, "completed")
     wait_until(lambda: not order.outbox.filter(delivered_at=None).exists())
     events = events_of(order)
     assert len(events) == len(set(events))

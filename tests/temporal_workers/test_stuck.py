@@ -1,5 +1,6 @@
 """`manage.py stuck` before a real Temporal: what it lists, what it leaves out, and how an order goes on again."""
 
+import asyncio
 import io
 import itertools
 import json
@@ -171,8 +172,8 @@ async def start_with_nonsense(order: Order) -> None:
         id=contracts.order_workflow_id(order.pk),
         task_queue=django_settings.TEMPORAL_ORDERS_QUEUE,
     )
-    while not (await handle.describe()).typed_search_attributes.get(REPORTED_PROBLEMS):
-        pass
+    while not (await handle.describe()).typed_search_attributes.get(REPORTED_PROBLEMS):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)  # nothing tells of it
 
 
 def test_with_temporal_away_the_rows_alone_are_listed_and_it_says_so(

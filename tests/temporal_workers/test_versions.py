@@ -239,7 +239,7 @@ def test_a_build_that_does_not_replay_harms_no_order_and_is_taken_back(
     reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
     why = wait_for_failed_task(order)
     make_current(deployment, "first")
-    wait_for_status(order, "completed", seconds=60)
+    wait_for_status(order, "completed")
 
     assert "Nondeterminism error" in why
     assert builds_of(contracts.order_workflow_id(order.pk)) == ["first"]
