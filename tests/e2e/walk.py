@@ -1,0 +1,256 @@
+"""Every page of the desk in every state, one after another: to be photographed, and to be examined.
+
+Whoever walks is told of each by its name, once for each look: a width, and light or dark.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.e2e.stack import Service, Stack, Visitors
+
+
+class Look(NamedTuple):
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+
+    def __str__(self) -> str:
+        return f"{self.width}-{self.scheme}"
+
+
+WIDE = Look(1440, 900, "light")
+LOOKS = tuple(
+    Look(width, height, scheme)
+    for width, height in ((390, 844), (1024, 768), (1440, 900))
+    for scheme in ("dark", "light")  # the last is how the page goes on
+)
+See = Callable[[Page, str, Look], None]
+
+
+class Eyes:
+    """One person's page, and who looks at it."""
+
+    def __init__(self, visitors: Visitors, name: str, see: See, looks: tuple[Look, ...]) -> None:
+        self._see, self._looks = see, looks
+        size: Any = {"width": looks[-1].width, "height": looks[-1].height}
+        options = {"viewport": size, "color_scheme": looks[-1].scheme}
+        self.page = (visitors.browser_of(name, **options) if name else visitors.browser(**options)).new_page()
+
+    def go(self, path: str) -> None:
+        self.page.goto(path)
+        if self.page.locator("#live-sign").count():
+            expect(self.page.locator("#live-sign")).to_have_text("Live")
+
+    def look(self, name: str) -> None:
+        for look in self._looks:
+            self.page.set_viewport_size({"width": look.width, "height": look.height})
+            self.page.emulate_media(color_scheme=look.scheme)
+            self._see(self.page, name, look)
+
+
+def fill(stack: Stack, logs: Path, *, orders: int = 44) -> None:
+    """Play a shop's day, and decide a part of what it brings."""
+    shop = [sys.executable, "manage.py", "demo_orders", "--first", str(orders), "--every", "3600"]
+    demo = Service("demo", shop, stack.environment, logs)
+    demo.start()
+    wait_for(lambda: f"CS-{104_000 + orders}" in demo.log.read_text())
+    demo.stop()
+    wait_for(lambda: not any(stack.hands("with_status", status=s) for s in ("placed", "received", "validated")))
+    waiting = stack.hands("with_status", status="in_review")
+    for number, by in zip(waiting[4:10], ["alice", "bob", "dana"] * 2, strict=True):
+        stack.hands("approve", order=number["number"], by=by)
+    stack.hands("reject", order=waiting[11]["number"], by="bob", reason="Card issued in another country; no answer.")
+    stack.hands("cancel", order=waiting[12]["number"], by="alice")
+    wait_for(lambda: not any(stack.hands("with_status", status=s) for s in ("approved", "reserved", "charged")))
+
+
+def wait_for(it_is_so: Callable[[], object], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not it_is_so():
+        if time.monotonic() > until:
+            raise TimeoutError("The desk did not get there.")
+        time.sleep(0.2)
+
+
+def walk(stack: Stack, visitors: Visitors, see: See, looks: tuple[Look, ...] = LOOKS) -> None:
+    """Leaves the desk with nothing to decide, without workers and without its web server."""
+    alice, dana, vera, stranger = (Eyes(visitors, name, see, looks) for name in ("alice", "dana", "vera", ""))
+    sign_in(stranger)
+    queue(stack, alice, vera)
+    at_once(alice)
+    around(alice, dana)
+    help_needed(stack, alice, vera)
+    orders(stack, alice)
+    what_goes_wrong(stack, alice, vera)
+    away(stack, alice)
+
+
+def sign_in(stranger: Eyes) -> None:
+    stranger.go("/sign-in/")
+    stranger.look("sign-in")
+    page = stranger.page
+    page.get_by_label("Name").fill("alice")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    stranger.look("sign-in-wrong")
+
+
+def row_of(page: Page, place: int) -> Locator:
+    """By its order: it stays the same whatever happens to the list."""
+    return page.locator(f"#{page.locator('tr.row').nth(place).get_attribute('id')}")
+
+
+def queue(stack: Stack, alice: Eyes, vera: Eyes) -> None:
+    alice.go("/")
+    alice.look("queue")
+    page = alice.page
+    row = row_of(page, 2)
+    row.get_by_text("Reject…").click()
+    row.locator("textarea").first.fill("Card and address do not match")
+    alice.look("queue-reject")
+    stack.hands("approve", order=row.locator("a.number").inner_text(), by="bob")
+    stack.hands("place", name="Ida Newcomer", reviewed=True)
+    expect(row).to_contain_text("Approved by bob")
+    expect(page.locator("#new")).to_be_visible()
+    alice.look("queue-decided-while-typing")
+    alice.go("/?q=nobody+of+that+name")
+    alice.look("queue-none-fits")
+    alice.go("/?sort=amount&country=DE")
+    alice.look("queue-filtered")
+    vera.go("/")
+    vera.look("queue-viewer")
+
+
+def at_once(alice: Eyes) -> None:
+    """Several orders chosen, what would become of them, and what became of them."""
+    alice.go("/bulk/")
+    alice.look("bulk-none")
+    alice.go("/")
+    page = alice.page
+    for box in page.get_by_role("checkbox", name="Choose").all()[:2]:
+        box.check()
+    alice.look("queue-chosen")
+    page.locator("button[name=action][value=reject]").click()
+    expect(page.get_by_label("Why?")).to_be_focused()
+    alice.look("bulk-preview")
+    page.get_by_label("Why?").fill("Card and address do not match")
+    page.get_by_role("button", name=re.compile("^Reject")).click()
+    expect(page.locator(".results")).to_be_visible()
+    alice.look("bulk")
+    alice.go("/bulk/")
+    alice.look("bulk-list")
+
+
+def around(alice: Eyes, dana: Eyes) -> None:
+    for path in ("me", "roles", "mentions"):
+        alice.go(f"/{path}/")
+        alice.look(path)
+    dana.go("/team/")
+    dana.look("team")
+
+
+def help_needed(stack: Stack, alice: Eyes, vera: Eyes) -> None:
+    """Orders that need help: in the queue, each kind on its page, and the forms with their errors."""
+    stranded, short = (stack.hands("with_status", status=status)[0] for status in ("undeliverable", "stock_short"))
+    page = alice.page
+    alice.go("/orders/?status=attention")
+    alice.look("orders-that-need-help")
+    alice.go(f"/orders/{short['id']}/")
+    alice.look("order-short")
+    page.get_by_text("Retry…").first.click()
+    alice.look("order-retry")
+    vera.go(f"/orders/{stranded['id']}/")
+    vera.look("order-undeliverable-viewer")
+    alice.go(f"/orders/{stranded['id']}/")
+    alice.look("order-undeliverable")
+    page.get_by_text("Correct address…").click()
+    page.get_by_label("Postal code").fill("7" * 30)
+    page.get_by_role("button", name="Correct and retry").click()
+    expect(page.locator(".wrong").first).to_be_visible()
+    alice.look("order-correct-wrong")
+
+
+def orders(stack: Stack, alice: Eyes) -> None:
+    for name, query in {"orders": "", "orders-filtered": "?status=completed", "orders-none": "?q=nobody"}.items():
+        alice.go(f"/orders/{query}")
+        alice.look(name)
+
+    order, page = stack.hands("with_status", status="in_review")[0], alice.page
+    alice.go(f"/orders/{order['id']}/")
+    alice.look("order-in-review")
+    page.locator("textarea[name=text]").first.fill("@bob please call her")
+    page.get_by_role("button", name="Add note").first.click()
+    expect(page.locator(".notes")).to_contain_text("please call her")
+    page.get_by_text("Reject…").first.click()
+    page.locator(".decide textarea").first.fill("Card and address do not match")
+    alice.look("order-reject")
+    stack.hands("approve", order=order["number"], by="bob")
+    expect(page.locator(".news")).to_be_visible()
+    alice.look("order-decided-while-typing")
+    for status in ("completed", "rejected", "cancelled", "blocked"):
+        alice.go(f"/orders/{stack.hands('with_status', status=status)[0]['id']}/")
+        alice.look(f"order-{status}")
+
+
+def what_goes_wrong(stack: Stack, alice: Eyes, vera: Eyes) -> None:
+    alice.go("/nothing-here/")
+    alice.look("404")
+    alice.go("/?after=nonsense")
+    alice.look("400")
+    order = stack.hands("with_status", status="in_review")[0]
+    vera.go("/")
+    vera.page.evaluate(SEND_FORM, f"/orders/{order['id']}/approve/")
+    expect(vera.page.get_by_text("You may not do that")).to_be_visible()
+    vera.look("403")
+    for template in ("500", "403_csrf"):
+        code = f"from django.template.loader import render_to_string; print(render_to_string('{template}.html'))"
+        said = stack.manage("shell", "--verbosity=0", "--command", code)
+        alice.page.route("**/broken/", partial(show, said))
+        alice.go("/broken/")
+        alice.page.unroute("**/broken/")
+        alice.look(template)
+
+
+def show(page: str, route: Route) -> None:
+    route.fulfill(body=page, content_type="text/html")
+
+
+SEND_FORM = """path => {
+  const form = document.createElement("form");
+  form.method = "post";
+  form.action = path;
+  form.append(document.querySelector("[name=csrfmiddlewaretoken]").cloneNode());
+  document.body.append(form);
+  form.submit();
+}"""
+
+
+def away(stack: Stack, alice: Eyes) -> None:
+    """Without Temporal, without workers, with nothing left to decide, and without the web server."""
+    stack.worker.stop()
+    for order in stack.hands("with_status", status="in_review")[:3]:
+        stack.hands("approve", order=order["number"], by="dana")
+    stack.hands("heartbeat", temporal_seconds_ago=240)
+    alice.go("/")
+    alice.look("temporal-away")
+    alice.go("/orders/")
+    stack.hands("heartbeat", seconds_ago=60, temporal_seconds_ago=60)
+    expect(alice.page.locator("#engine")).to_contain_text("No worker")
+    alice.look("no-worker")
+    for order in stack.hands("with_status", status="in_review"):
+        stack.hands("approve", order=order["number"], by="dana")
+    for status in ("undeliverable", "stock_short"):
+        for order in stack.hands("with_status", status=status):
+            stack.hands("cancel", order=order["number"], by="dana")
+    alice.go("/")
+    alice.look("queue-empty")
+    stack.web.stop()
+    expect(alice.page.locator("#live-sign")).to_contain_text("Not live since")
+    alice.look("not-live")
