@@ -36,6 +36,7 @@ from orders.models import (
     Payment,
     Preferences,
     Product,
+    RejectReason,
     Reservation,
     Review,
     Shipment,
@@ -214,6 +215,13 @@ class InfoRequestAdmin(Records):
     list_select_related = ("review", "asked_by")
     search_fields = ("review__order__number__exact",)
     list_filter = (("answered_at", admin.EmptyFieldListFilter),)
+
+
+@admin.register(RejectReason)
+class RejectReasonAdmin(ReadOnly, ModelAdmin):
+    show_full_result_count = False
+    list_display = ("code", "text", "active")
+    ordering = ("code",)
 
 
 @admin.register(Reservation)

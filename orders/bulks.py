@@ -100,7 +100,8 @@ def _preview(
     status: int = 200,
 ) -> HttpResponse:
     try:
-        looked = bulking.forecast(order_ids=order_ids, action=action, actor=Actor.operator(request.user))
+        actor = Actor.operator(request.user)
+        looked = bulking.forecast(order_ids=order_ids, action=action, actor=actor, at=timezone.now())
     except bulking.TooMany as refusal:
         return _refused(request, f"{refusal} Narrow the list down first.")
     except NotPermitted:

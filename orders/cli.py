@@ -247,6 +247,10 @@ def summary_text(order: Order) -> str:
     return f"{order.number} is {wording.STATUS_WORDS[order.status_now].lower()}."
 
 
+def endorsed_text(order: Order) -> str:
+    return f"{order.number} is endorsed: a second person must approve it."
+
+
 def address_text(order: Order, *, changed: bool) -> str:
     return plain(f"{order.number} goes {'' if changed else 'already '}to {_ship_to(order)}.")
 

@@ -17,6 +17,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     return desk_state() | {
         "conventions": conventions.in_force(),
         "mentions": SimpleLazyObject(lambda: notes.unseen_count(request.user.pk or 0)),
+        "reject_reasons": SimpleLazyObject(selectors.reject_reasons),
     }
 
 

@@ -5,6 +5,7 @@ fragment that asked (`HX-Target` names it).
 """
 
 import functools
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,22 +22,34 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from orders import selectors, wording
+from orders import selectors, timeline, wording
 from orders.forms import (
     AddressForm,
     AskForm,
     CancelForm,
     ExtendForm,
+    HandOverForm,
     NoteForm,
-    ReasonForm,
     RefundForm,
+    RejectForm,
     RetryForm,
     SnoozeForm,
     WaitForm,
 )
 from orders.models import Decision, Note, Order
 from orders.roles import WRITE_NOTES, permission
-from orders.services import addressing, asking, attending, noting, refunding, reviewing, transitions, undoing
+from orders.services import (
+    addressing,
+    asking,
+    attending,
+    claiming,
+    holding,
+    noting,
+    refunding,
+    reviewing,
+    transitions,
+    undoing,
+)
 from orders.services.actors import Actor, NotPermitted
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import clock, decided, money
@@ -69,6 +82,17 @@ class Asked:
     @property
     def reason(self) -> str:
         return self.request.POST.get("reason", "")
+
+    @property
+    def seen(self) -> int | None:
+        """The version of the order that was on the page.
+
+        Raises Wrong for what is none.
+        """
+        text = self.request.POST.get("version", "")
+        if not re.fullmatch(r"[0-9]{0,9}", text, re.ASCII):
+            raise Wrong({"version": "This page is out of date. Reload it, then try again."})
+        return int(text) if text else None
 
     def refuse(self, message: str, *, status: int = 409, errors: Mapping[str, str] | None = None) -> HttpResponse:
         panel = self.name if self.form.fields and status != 403 else ""
@@ -139,19 +163,32 @@ def decision(allowed: Callable[[User], bool], make_form: MakeForm) -> Callable[[
 
 @decision(permits(Action.APPROVE), lambda data, order: Form(data))
 def approve(asked: Asked) -> str:
-    reviewing.approve(order_id=asked.order.pk, actor=asked.actor, at=timezone.now())
-    return f"{asked.order.number} approved."
+    order = reviewing.approve(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), seen=asked.seen)
+    if order.status_now == Status.IN_REVIEW:
+        return f"{order.number} endorsed: a second person must approve it."
+    return f"{order.number} approved."
 
 
-@decision(permits(Action.REJECT), lambda data, order: ReasonForm(data))
+@decision(permits(Action.REJECT), lambda data, order: RejectForm(data))
 def reject(asked: Asked) -> str:
-    reviewing.reject(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason)
+    code = asked.form.cleaned_data["code"]
+    try:
+        reviewing.reject(
+            order_id=asked.order.pk,
+            actor=asked.actor,
+            at=timezone.now(),
+            reason=asked.reason,
+            code=code,
+            seen=asked.seen,
+        )
+    except reviewing.UnknownReason:
+        raise Wrong({"code": "That reason is no longer in use. Choose another."}) from None
     return f"{asked.order.number} rejected."
 
 
 @decision(permits(Action.CANCEL), lambda data, order: CancelForm(data))
 def cancel(asked: Asked) -> str:
-    undoing.cancel(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason)
+    undoing.cancel(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason, seen=asked.seen)
     return f"{asked.order.number} is being cancelled."
 
 
@@ -159,7 +196,9 @@ def cancel(asked: Asked) -> str:
 def extend(asked: Asked) -> str:
     now, review = timezone.now(), asked.row.review
     due_at = max(now, review.due_at if review else now) + timedelta(minutes=asked.form.cleaned_data["minutes"])
-    reviewing.extend(order_id=asked.order.pk, actor=asked.actor, at=now, due_at=due_at, reason=asked.reason)
+    reviewing.extend(
+        order_id=asked.order.pk, actor=asked.actor, at=now, due_at=due_at, reason=asked.reason, seen=asked.seen
+    )
     return f"{asked.order.number} has more time."
 
 
@@ -168,7 +207,15 @@ def ask(asked: Asked) -> str:
     now = timezone.now()
     until, due_at = _wait(asked, now)
     question = asked.form.cleaned_data["question"]
-    asking.ask(order_id=asked.order.pk, actor=asked.actor, at=now, question=question, until=until, due_at=due_at)
+    asking.ask(
+        order_id=asked.order.pk,
+        actor=asked.actor,
+        at=now,
+        question=question,
+        until=until,
+        due_at=due_at,
+        seen=asked.seen,
+    )
     return f"The customer of {asked.order.number} is asked."
 
 
@@ -176,7 +223,15 @@ def ask(asked: Asked) -> str:
 def snooze(asked: Asked) -> str:
     now = timezone.now()
     until, due_at = _wait(asked, now)
-    asking.snooze(order_id=asked.order.pk, actor=asked.actor, at=now, reason=asked.reason, until=until, due_at=due_at)
+    asking.snooze(
+        order_id=asked.order.pk,
+        actor=asked.actor,
+        at=now,
+        reason=asked.reason,
+        until=until,
+        due_at=due_at,
+        seen=asked.seen,
+    )
     return f"{asked.order.number} is put off."
 
 
@@ -196,15 +251,14 @@ def resume(asked: Asked) -> str:
 @decision(permits(Action.RETRY), lambda data, order: RetryForm(data))
 def retry(asked: Asked) -> str:
     note = asked.form.cleaned_data["note"]
-    attending.retry(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), note=note)
+    attending.retry(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), note=note, seen=asked.seen)
     return f"{asked.order.number} is tried again."
 
 
 @decision(permits(Action.CHANGE_ADDRESS), lambda data, order: AddressForm(data))
 def change_address(asked: Asked) -> str:
     """Of an order that could not be delivered it has a second button, which also lets the order try again."""
-    typed, now = asked.form.cleaned_data, timezone.now()
-    address, seen = AddressForm.address_in(typed), typed["seen"]
+    address, seen, now = AddressForm.address_in(asked.form.cleaned_data), asked.seen, timezone.now()
     if asked.request.POST.get("then") == "retry":
         attending.correct_and_retry(order_id=asked.order.pk, actor=asked.actor, at=now, address=address, seen=seen)
         return f"{asked.order.number} goes to the new address, and is tried again."
@@ -224,6 +278,7 @@ def refund(asked: Asked) -> str:
             actor=asked.actor,
             at=timezone.now(),
             number=wanted["number"],
+            seen=asked.seen,
         )
     except refunding.AmountRefused as refusal:
         raise Wrong({"amount": str(refusal)}) from None
@@ -258,7 +313,46 @@ def edit_note(asked: Asked) -> str:
     return "Your note is changed." if changed else "Your note reads as before."
 
 
+@decision(permits(Action.CLAIM), lambda data, order: Form(data))
+def claim(asked: Asked) -> str:
+    claiming.claim(order_id=asked.order.pk, actor=asked.actor, at=timezone.now())
+    return f"You have {asked.order.number} in hand."
+
+
+@decision(permits(Action.UNCLAIM), lambda data, order: Form(data))
+def unclaim(asked: Asked) -> str:
+    claiming.unclaim(order_id=asked.order.pk, actor=asked.actor, at=timezone.now())
+    return f"{asked.order.number} is free for others."
+
+
+@decision(permits(Action.HAND_OVER), lambda data, order: HandOverForm(data))
+def hand_over(asked: Asked) -> str:
+    to = asked.form.cleaned_data["to"]
+    try:
+        claiming.hand_over(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), to=to)
+    except claiming.NotAColleague as refusal:
+        raise Wrong({"to": str(refusal)}) from None
+    return f"{asked.order.number} is in the hands of {to}."
+
+
+@decision(permits(Action.TAKE_OVER), lambda data, order: CancelForm(data))
+def take_over(asked: Asked) -> str:
+    claiming.take_over(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason)
+    return f"You have {asked.order.number} in hand."
+
+
+@require_POST
+def renew(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    """Of an order in one's own hands: one is still at it. The page asks while somebody types."""
+    mine = claiming.renew(order_id=order_id, actor=Actor.operator(request.user), at=timezone.now())
+    return HttpResponse(status=204 if mine else 409)
+
+
 ATTEMPTS = {
+    "claim": "claim",
+    "unclaim": "release",
+    "hand_over": "handing over",
+    "take_over": "taking over",
     "approve": "approval",
     "reject": "rejection",
     "extend": "extension",
@@ -293,6 +387,10 @@ def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
             )
         case asking.NotPutOff():
             return True
+        case reviewing.AlreadyEndorsed():
+            return True
+        case holding.PageIsStale(event=event):
+            return (event.type, event.actor) == (asked.name, asked.request.user.get_username())
         case reviewing.AlreadyDecided():
             return (
                 refusal.review.decision == DECISIONS.get(asked.name)
@@ -304,14 +402,19 @@ def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
 
 def _told(asked: Asked, refusal: transitions.ActionRefused) -> str:
     """Why not, and who was first."""
+    attempt = ATTEMPTS.get(asked.name, asked.name)
     match refusal:
-        case addressing.AddressMoved(event=event):
-            return f"{event.actor} changed it at {clock(event.at)}, so yours was not saved. Look, then send it again."
+        case holding.PageIsStale(event=event):
+            told = timeline.tell(event)
+            by = f" by {told.who}" if told.who else ""
+            return f"{told.title}{by} at {clock(event.at)}, so your {attempt} was not carried out. Look again."
+        case holding.InOtherHands(review=review) if review.claimed_by and review.claimed_at:
+            who, since = review.claimed_by.get_username(), clock(review.claimed_at)
+            return f"{who} has it in hand since {since}, so your {attempt} was not carried out."
         case undoing.AlreadyCancelled():
             return f"{refusal.event.actor} cancelled it at {clock(refusal.event.at)}, so your cancel was not needed."
         case reviewing.AlreadyDecided():
             lasts = refusal.status in (Status.REJECTED, Status.EXPIRED) or on_main_road(refusal.status)
             since = "" if lasts else f" and {wording.STATUS_WORDS[refusal.status].lower()} since"
-            attempt = ATTEMPTS.get(asked.name, asked.name)
             return f"{decided(refusal.review)}{since}, so your {attempt} was not carried out."
     return str(refusal)

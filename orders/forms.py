@@ -32,14 +32,27 @@ def _reason(required: str = "", *, what: str = "reason") -> forms.CharField:
     )
 
 
+class RejectForm(forms.Form):
+    """Why an order is rejected: one of the reasons that leads keep, and what there is to say besides."""
+
+    code = forms.CharField(max_length=40, error_messages={"required": "Choose a reason."})
+    reason = _reason()
+
+
 class ReasonForm(forms.Form):
-    """Why an order is rejected."""
+    """Why many orders are rejected."""
 
     reason = _reason("Give a reason: the customer and your colleagues will want to know why.")
 
 
+class HandOverForm(forms.Form):
+    """Whom an order is given to."""
+
+    to = forms.CharField(max_length=150, error_messages={"required": "Choose a colleague."})
+
+
 class CancelForm(forms.Form):
-    """Why an order is cancelled; it may be left open."""
+    """Why an order is cancelled, or taken over; it may be left open."""
 
     reason = _reason()
 
@@ -115,7 +128,6 @@ class AddressForm(forms.Form):
     city = forms.CharField(required=False)
     region = forms.CharField(required=False)
     country = forms.CharField(error_messages={"required": "Choose a country."})
-    seen = forms.CharField(required=False, widget=forms.HiddenInput)  # the fingerprint of the address on the page
 
     def clean(self) -> None:
         if self.errors:

@@ -34,7 +34,8 @@ from orders import conventions, notes, selectors
 from orders.context import desk_state
 from orders.conventions import Conventions
 from orders.mine import preferred
-from orders.roles import permission
+from orders.models import RejectReason
+from orders.roles import DECIDE_ESCALATED, permission
 from orders.states import Action
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,13 @@ def may_decide(user: AbstractBaseUser | AnonymousUser) -> bool:
     return all(user.has_perm(permission(action)) for action in (Action.APPROVE, Action.REJECT))  # type: ignore[union-attr]
 
 
-def queue_row(row: selectors.Row, *, may_decide: bool) -> str:
-    return render_to_string("orders/_queue_row.html", {"row": row, "may_decide": may_decide})
+def leads(user: AbstractBaseUser | AnonymousUser) -> bool:
+    return user.has_perm(DECIDE_ESCALATED)  # type: ignore[union-attr]
+
+
+def queue_row(row: selectors.Row, *, may_decide: bool, leads: bool, reject_reasons: Collection[RejectReason]) -> str:
+    told = {"row": row, "may_decide": may_decide, "leads": leads, "reject_reasons": reject_reasons}
+    return render_to_string("orders/_queue_row.html", told)
 
 
 def orders_row(row: selectors.Row) -> str:
@@ -86,11 +92,12 @@ class Viewer:
     """What a fragment depends on besides its order."""
 
     may_decide: bool
+    leads: bool
     conventions: Conventions
 
     @classmethod
     def of(cls, user: User) -> "Viewer":
-        return cls(may_decide(user), preferred(user))
+        return cls(may_decide(user), leads(user), preferred(user))
 
 
 @dataclass
@@ -238,16 +245,20 @@ def connection_parameters() -> dict[str, Any]:
 def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) -> dict[Viewer, list[bytes]]:
     """Frames for each kind of viewer. Runs in a thread; its connection goes back when done."""
     try:
-        rows = selectors.rows(changed)
+        rows, reasons = selectors.rows(changed), selectors.reject_reasons()
         mentioned = notes.unseen_by(changed)
     finally:
         connections.close_all()
-    return {viewer: [_change(row, viewer, mentioned.get(row.order.pk, ())) for row in rows] for viewer in kinds}
+    return {
+        viewer: [_change(row, viewer, reasons, mentioned.get(row.order.pk, ())) for row in rows] for viewer in kinds
+    }
 
 
-def _change(row: selectors.Row, viewer: Viewer, mentions: Collection[int]) -> bytes:
+def _change(row: selectors.Row, viewer: Viewer, reasons: Collection[RejectReason], mentions: Collection[int]) -> bytes:
     with conventions.by(viewer.conventions):
-        fragments = [*([queue_row(row, may_decide=viewer.may_decide)] if row.review else []), orders_row(row)]
+        eyes = {"may_decide": viewer.may_decide, "leads": viewer.leads}
+        in_queue = [queue_row(row, **eyes, reject_reasons=reasons)] if row.review else []
+        fragments = [*in_queue, orders_row(row)]
     told = {"order": str(row.order.pk), "version": row.order.version, "open": row.is_waiting, "fragments": fragments}
     return frame("change", told | {"mentions": list(mentions)})
 

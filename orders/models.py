@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from orders.money import unusual_decimals
 from orders.roles import RIGHTS
-from orders.states import HUMAN_ACTIONS, PUTTING_OFF, WAITS_FOR_PEOPLE, Status
+from orders.states import CLAIMING, HUMAN_ACTIONS, PUTTING_OFF, WAITS_FOR_PEOPLE, Status
 
 # The few among all orders that wait for people: a list of them never touches the others.
 _WAITING = Q(status__in=sorted(WAITS_FOR_PEOPLE))
@@ -90,6 +90,14 @@ class Order(models.Model):
     )
     decide_within = models.DurationField(null=True, blank=True, help_text="A promise of its own; empty: the desk's.")
     placed_at = models.DateTimeField()
+    placed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="Who placed it, where that is somebody with an account here: they cannot approve it.",
+    )
     search = models.GeneratedField(
         expression=SearchVector(
             models.Func(
@@ -126,7 +134,7 @@ class Order(models.Model):
     class Meta:
         ordering = ["-placed_at", "-id"]
         permissions = [
-            *((f"{action}_order", f"Can {action} an order") for action in (*HUMAN_ACTIONS, *PUTTING_OFF)),
+            *((f"{action}_order", f"Can {action} an order") for action in (*HUMAN_ACTIONS, *CLAIMING, *PUTTING_OFF)),
             *((right.codename, f"Can {right.told}") for right in RIGHTS),
         ]
         constraints = [
@@ -214,11 +222,28 @@ class Decision(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+class RejectReason(models.Model):
+    """A reason for which orders are rejected, in leads' words. A retired one stays with the orders that it was for."""
+
+    code = models.SlugField(max_length=40, unique=True)
+    text = models.CharField(max_length=80, unique=True)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["text"]
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Review(models.Model):
     """A question put to people, with a deadline: may the order go on, or how can it. Open while `decision` is empty.
 
     At the deadline it is over, or leads are asked, with a second deadline; `level` says who is asked now. What is
     past the point of no return is asked for again at each deadline, and never over by itself.
+
+    A claim says who has it in hand; it counts while `claimed_until` lies ahead. Where it needs two people,
+    `endorsed_by` is the first of them.
     """
 
     class Kind(models.TextChoices):
@@ -256,6 +281,17 @@ class Review(models.Model):
     )
     decided_at = models.DateTimeField(null=True, blank=True)
     note = models.TextField(blank=True)
+    reject_reason = models.ForeignKey(RejectReason, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    needs_two = models.BooleanField(default=False, help_text="Two different people have to approve.")
+    endorsed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    endorsed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["due_at", "id"]
@@ -274,6 +310,21 @@ class Review(models.Model):
             models.CheckConstraint(
                 condition=Q(back_at=None) | Q(decision="", back_at__lte=F("due_at")), name="review_back_by_its_deadline"
             ),
+            models.CheckConstraint(
+                condition=Q(claimed_by=None, claimed_at=None, claimed_until=None)
+                | Q(decision="", claimed_by__isnull=False, claimed_at__isnull=False, claimed_until__isnull=False),
+                name="review_claimed_entirely_or_not_and_only_while_open",
+            ),
+            models.CheckConstraint(
+                condition=Q(endorsed_by=None, endorsed_at=None)
+                | Q(needs_two=True, endorsed_by__isnull=False, endorsed_at__isnull=False),
+                name="review_endorsed_entirely_or_not",
+            ),
+            models.CheckConstraint(
+                condition=~Q(needs_two=True, decision="approved")
+                | (Q(endorsed_by__isnull=False) & ~Q(endorsed_by=F("decided_by"))),
+                name="review_approved_by_two_where_it_needs_two",
+            ),
         ]
         indexes = [
             models.Index("due_at", "id", name="review_open_by_deadline", condition=Q(decision="")),
@@ -289,6 +340,7 @@ class Review(models.Model):
             ),
             models.Index("back_at", "id", name="review_put_off", condition=~Q(back_at=None)),
             models.Index("put_off_by", "back_at", "id", name="review_put_off_by", condition=~Q(put_off_by=None)),
+            models.Index("claimed_until", name="review_claimed", condition=Q(claimed_by__isnull=False)),
         ]
 
     def __str__(self) -> str:

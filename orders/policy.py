@@ -14,6 +14,10 @@ FIRST_ORDER_FREE_UP_TO = Decimal("250.00")
 RISK_FROM = Decimal("500.00")
 RISK_FREE_UP_TO = 0.8
 
+# From here on two different people have to approve. Both lie above what is reviewed at all.
+FOUR_EYES_FROM = Decimal("5000.00")
+FOUR_EYES_RISK = 0.9
+
 DISPOSABLE_MAIL = frozenset({"mailinator.com", "guerrillamail.com", "10minutemail.com", "yopmail.com", "trashmail.com"})
 
 
@@ -57,6 +61,7 @@ class Verdict:
     risk_score: float
     reasons: tuple[Reason, ...] = field(default=())
     risk_parts: tuple[RiskPart, ...] = field(default=())
+    needs_two: bool = False  # people, to approve it
 
 
 def _money(amount: Decimal, currency: str) -> str:
@@ -102,4 +107,7 @@ def judge(facts: Facts, *, review_everything: bool = False) -> Verdict:
         reasons.append(Reason("first_order", f"First order, over {_money(FIRST_ORDER_FREE_UP_TO, facts.currency)}"))
     if review_everything and not reasons:
         reasons.append(Reason("every_order", "Every order is reviewed"))
-    return Verdict(Ruling.REVIEW if reasons else Ruling.PASS, score, tuple(reasons), parts)
+    if not reasons:
+        return Verdict(Ruling.PASS, score, (), parts)
+    needs_two = facts.amount >= FOUR_EYES_FROM or score >= FOUR_EYES_RISK
+    return Verdict(Ruling.REVIEW, score, tuple(reasons), parts, needs_two)

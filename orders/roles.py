@@ -30,14 +30,18 @@ _DECIDE = frozenset(
         Action.ASK,
         Action.SNOOZE,
         Action.RESUME,
+        Action.CLAIM,
+        Action.UNCLAIM,
+        Action.HAND_OVER,
     }
 )
+_LEAD = _DECIDE | {Action.TAKE_OVER}
 
 MAY: dict[Role, frozenset[Action]] = {
     Role.VIEWER: frozenset(),
     Role.OPERATOR: _DECIDE,
-    Role.LEAD: _DECIDE,
-    Role.ADMIN: _DECIDE,
+    Role.LEAD: _LEAD,
+    Role.ADMIN: _LEAD,
 }
 
 
@@ -61,6 +65,7 @@ WRITE_NOTES = "orders.write_note"
 SEE_TEAM = "orders.see_team"
 EXTEND_FREELY = "orders.extend_freely"
 FIRST_EXTENSION = timedelta(hours=4)  # without that right: the most, and once a review
+KEEP_REASONS = "orders.keep_reject_reasons"
 
 # The permissions are declared, the groups filled and the page of roles written from this.
 RIGHTS = (
@@ -68,6 +73,7 @@ RIGHTS = (
     Right(WRITE_NOTES, "write notes on an order", _LEADS | {Role.OPERATOR}),
     Right(EXTEND_FREELY, "give an order more than 4 hours more, or more time once again", _LEADS),
     Right(SEE_TEAM, "see how the team is doing", _LEADS),
+    Right(KEEP_REASONS, "keep the reasons for rejecting", _LEADS),
 )
 
 # Who keeps accounts, goods and the programs that call the API, and sees the raw records.

@@ -12,14 +12,27 @@ from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from orders.filters import ALL, CUSTOMER, LEADS, OVERDUE, WITHIN, Filter, Sort
-from orders.models import Event, Heartbeat, Order, OrderLine, Outbox, Payment, Product, Reservation, Review, Shipment
-from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE
+from orders.models import (
+    Event,
+    Heartbeat,
+    Order,
+    OrderLine,
+    Outbox,
+    Payment,
+    Product,
+    RejectReason,
+    Reservation,
+    Review,
+    Shipment,
+)
+from orders.roles import permission
+from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Action
 
 PAGE = 50
 COUNT_UP_TO = 1_000
@@ -158,7 +171,7 @@ def queue_page(
     fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     newest = Review.objects.order_by("-id").values_list("id", flat=True).first() or 0
     by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
-    found = list(by.after(fitting, after).select_related("order")[: PAGE + 1])
+    found = list(by.after(fitting, after).select_related("order", "claimed_by", "endorsed_by")[: PAGE + 1])
     shown = found[:PAGE]
     return QueuePage(
         rows=[Row(review.order, review) for review in shown],
@@ -321,7 +334,7 @@ def rows(order_ids: Collection[uuid.UUID]) -> list[Row]:
     """Those orders as they stand now, each with its latest review."""
     latest = (
         Review.objects.filter(order_id__in=order_ids)
-        .select_related("decided_by")
+        .select_related("decided_by", "claimed_by", "endorsed_by")
         .order_by("order_id", "-id")
         .distinct("order_id")
     )
@@ -444,7 +457,8 @@ def order_detail(order_id: uuid.UUID) -> OrderDetail:
     """Raises Order.DoesNotExist."""
     order = with_stock().get(pk=order_id)
     events = list(order.events.order_by("-sequence")[:EVENTS_SHOWN])
-    reviews = list(order.reviews.select_related("decided_by").order_by("-id"))
+    people = ("decided_by", "claimed_by", "endorsed_by")
+    reviews = list(order.reviews.select_related(*people, "reject_reason").order_by("-id"))
     return OrderDetail(
         order=order,
         review=reviews[0] if reviews else None,
@@ -475,6 +489,20 @@ def with_stock() -> QuerySet[Order]:
 def order_version(order_id: uuid.UUID) -> int:
     """Raises Order.DoesNotExist."""
     return Order.objects.values_list("version", flat=True).get(pk=order_id)
+
+
+# People, and what they choose from
+
+
+def colleagues() -> list[User]:
+    """Who may be given an order, by name; the first 200."""
+    users = User.objects.with_perm(permission(Action.APPROVE), backend="django.contrib.auth.backends.ModelBackend")
+    return list(users.filter(is_active=True).order_by("username")[:200])
+
+
+def reject_reasons() -> list[RejectReason]:
+    """The reasons for which orders are rejected now."""
+    return list(RejectReason.objects.filter(active=True).order_by("text"))
 
 
 # The engine

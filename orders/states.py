@@ -39,6 +39,7 @@ class Action(StrEnum):
     BLOCK = "block"
     CLEAR = "clear"  # the policy sees no need for a person
     OPEN_REVIEW = "open_review"
+    ENDORSE = "endorse"  # the first of the two approvals that some orders need
     APPROVE = "approve"
     REJECT = "reject"
     EXTEND = "extend"  # more time to decide
@@ -62,6 +63,11 @@ class Action(StrEnum):
     RETRY = "retry"  # a person has put right what was in the way
     FAIL = "fail"
     FINISH_UNDO = "finish_undo"
+    # Whose hands an order is in while it waits for people.
+    CLAIM = "claim"
+    UNCLAIM = "unclaim"
+    HAND_OVER = "hand_over"
+    TAKE_OVER = "take_over"
 
 
 TRANSITIONS: dict[tuple[Status, Action], Status] = {
@@ -71,6 +77,7 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (Status.VALIDATED, Action.BLOCK): Status.BLOCKED,
     (Status.VALIDATED, Action.CLEAR): Status.APPROVED,
     (Status.VALIDATED, Action.OPEN_REVIEW): Status.IN_REVIEW,
+    (Status.IN_REVIEW, Action.ENDORSE): Status.IN_REVIEW,
     (Status.IN_REVIEW, Action.APPROVE): Status.APPROVED,
     (Status.IN_REVIEW, Action.REJECT): Status.REJECTED,
     (Status.IN_REVIEW, Action.EXPIRE): Status.EXPIRED,
@@ -120,7 +127,10 @@ NEEDS_ATTENTION = frozenset({Status.STOCK_SHORT, Status.UNCONFIRMED, Status.UNDE
 
 WAITS_FOR_PEOPLE = NEEDS_ATTENTION | {Status.IN_REVIEW}
 
-# A wait that has a deadline can be prolonged, reminded of, put to leads, and put off, which holds no deadline up.
+CLAIMING = (Action.CLAIM, Action.UNCLAIM, Action.HAND_OVER, Action.TAKE_OVER)
+
+# A wait that has a deadline can be prolonged, reminded of, put to leads, and put off, which holds no deadline up; and
+# somebody can have it in hand.
 TRANSITIONS |= {
     (status, action): status
     for status in WAITS_FOR_PEOPLE
@@ -132,6 +142,7 @@ TRANSITIONS |= {
         Action.SNOOZE,
         Action.ANSWER,
         Action.RESUME,
+        *CLAIMING,
     )
 }
 
@@ -167,6 +178,7 @@ MAY_BE_UNDONE: dict[Status, tuple[Undo, ...]] = {
     Status.COMPENSATING: tuple(Undo),
 }
 
+# What people do to an order, and the engine is told of.
 HUMAN_ACTIONS = (
     Action.APPROVE,
     Action.REJECT,

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from orders import money, wording
 from orders.models import ActorKind, Event
-from orders.states import Action, Status, on_main_road
+from orders.states import CLAIMING, Action, Status, on_main_road
 from orders.templatetags import desk
 from orders.templatetags.desk import to_the_second
 
@@ -68,6 +68,7 @@ _TITLES: dict[str, str] = {
     Action.BLOCK: "Blocked by the rules",
     Action.CLEAR: "Passed by the rules, no decision needed",
     Action.OPEN_REVIEW: "Put to review",
+    Action.ENDORSE: "Endorsed",
     Action.APPROVE: "Approved",
     Action.REJECT: "Rejected",
     Action.EXTEND: "More time",
@@ -80,6 +81,11 @@ _TITLES: dict[str, str] = {
     Action.EXPIRE: "Expired: nobody decided before the deadline",
     Action.CANCEL: "Cancelled",
     Action.CHANGE_ADDRESS: "Address changed",
+    Action.CLAIM: "Claimed",
+    Action.UNCLAIM: "Released",
+    Action.HAND_OVER: "Handed over",
+    Action.TAKE_OVER: "Taken over",
+    "claim_expired": "Claim over: nothing was done",
     "fraud_check": "Checked for fraud",
     "fraud_unanswered": "The fraud check gave no answer; the approval stands",
     Action.RESERVE: "Stock held",
@@ -162,8 +168,11 @@ def tell(event: Event) -> Entry:
 _ABOUT: dict[About, frozenset[str]] = {
     About.DECISIONS: frozenset(
         {
+            Action.ENDORSE,
             Action.APPROVE,
             Action.REJECT,
+            *CLAIMING,
+            "claim_expired",
             Action.EXTEND,
             Action.REMIND,
             Action.ESCALATE,
@@ -277,13 +286,30 @@ def _detail(type_: str, payload: dict[str, Any]) -> str:
 
 
 def _among(payload: dict[str, Any]) -> str:
-    """That it was decided together with others."""
-    size = payload.get("bulk_size")
-    return f"one of {size:,} decided at once" if isinstance(size, int) and size > 1 else ""
+    """That it was decided together with others, or took an approval away."""
+    size, withdrawn = payload.get("bulk_size"), payload.get("endorsed_by")
+    return _joined(
+        f"one of {size:,} decided at once" if isinstance(size, int) and size > 1 else "",
+        f"the approval by {withdrawn} counts no longer" if withdrawn else "",
+    )
 
 
 def _moved(payload: dict[str, Any]) -> str:
     return f"{_place(payload.get('before', {}))} → {_place(payload.get('after', {}))}"
+
+
+def _reason_and_note(payload: dict[str, Any]) -> str:
+    note = payload.get("note")
+    return _joined(payload.get("reason", ""), f"“{note}”" if note else "")
+
+
+def _hands(payload: dict[str, Any]) -> str:
+    former, holder, note = (payload.get(name) for name in ("former", "holder", "note"))
+    return _joined(_labelled("from", former), _labelled("to", holder), f"“{note}”" if note else "")
+
+
+def _put_to_review(payload: dict[str, Any]) -> str:
+    return _joined(_reasons(payload), "two people must approve" if payload.get("needs_two") else "")
 
 
 ADDRESS_PARTS = {
@@ -387,7 +413,7 @@ def _subject(payload: dict[str, Any]) -> str:
 _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "place": _source,
     Action.BLOCK: _reasons,
-    Action.OPEN_REVIEW: _reasons,
+    Action.OPEN_REVIEW: _put_to_review,
     "fraud_check": _score,
     "fraud_unanswered": lambda payload: payload.get("error", ""),
     "loyalty_points": lambda payload: _counted(payload.get("points", 0), "point"),
@@ -401,6 +427,11 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "refund_requested": _amount_and_note,
     "refund_failed": _amount_and_note,
     Action.CHANGE_ADDRESS: _moved,
+    Action.ENDORSE: lambda payload: _joined("a second person must approve", _reason_and_note(payload)),
+    Action.REJECT: _reason_and_note,
+    Action.HAND_OVER: _hands,
+    Action.TAKE_OVER: _hands,
+    "claim_expired": _hands,
     Action.ASK: _note_and_until,
     Action.SNOOZE: _note_and_until,
     Action.HALT: lambda payload: payload.get("reason", ""),

@@ -32,9 +32,19 @@ from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries_by_name, to_amount
 from orders.roles import DECIDE_ESCALATED, EXTEND_FREELY, FIRST_EXTENSION, WRITE_NOTES, permission
-from orders.services import addressing, asking, noting, refunding
-from orders.services.placing import address_of
-from orders.states import HUMAN_ACTIONS, NEEDS_ATTENTION, PUTTING_OFF, Action, Status, may, on_main_road
+from orders.services import asking, noting, refunding, reviewing
+from orders.services.actors import Actor
+from orders.services.holding import InOtherHands
+from orders.states import (
+    CLAIMING,
+    HUMAN_ACTIONS,
+    NEEDS_ATTENTION,
+    PUTTING_OFF,
+    Action,
+    Status,
+    may,
+    on_main_road,
+)
 from orders.templatetags.desk import money
 
 Person = AbstractBaseUser | AnonymousUser
@@ -100,6 +110,7 @@ def queue(request: HttpRequest) -> HttpResponse:
             "opened": opened,
             "is_first": after is None,
             "may_decide": may_decide(request.user),
+            "leads": leads(request.user),
             "stuck": stuck.from_rows(at=now, most=6) if leads(request.user) else [],
             "may_extend": _has_perm(request.user, permission(Action.EXTEND)),
         },
@@ -187,7 +198,9 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
         else []
     )
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_open]
-    fragments = [live.queue_row(row, may_decide=may_decide(request.user)) for row in changed if row.review]
+    eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
+    reasons = selectors.reject_reasons() if changed else []
+    fragments = [live.queue_row(row, **eyes, reject_reasons=reasons) for row in changed if row.review]
     for order_id, version in list(_shown(request, "open").items())[:1]:
         with contextlib.suppress(Order.DoesNotExist):
             fragments += _order_fragments(request, order_id, version)
@@ -245,7 +258,7 @@ class RefundAsk:
 
 
 def leads(user: Person) -> bool:
-    return _has_perm(user, DECIDE_ESCALATED)
+    return live.leads(user)
 
 
 def may_decide(user: Person) -> bool:
@@ -299,13 +312,14 @@ def _order_context(
         "outcome": wording.sentence(detail.order.outcome),
         "is_stopped": not on_main_road(status),
         "may": permitted(request.user, status, detail.review),
+        "cannot": others_have_to(request.user, detail),
+        "colleagues": selectors.colleagues,
         "needs_help": status in NEEDS_ATTENTION,
         "related": related.related_orders(detail.order),
         "notes": notes.notes_of(order_id, seen_by=request.user.pk or 0),
         "may_note": _has_perm(request.user, WRITE_NOTES),
         **_asking(request.user, detail),
         "address_parts": _address_parts(detail.order, refusal),
-        "address_seen": addressing.fingerprint(address_of(detail.order)),
         "countries": countries_by_name(),
         "refund": (refund := _refund_ask(request.user, detail)),
         "refused": one_order.refused(request.user, detail, without_refund=refund is None and _may_refund(request.user)),
@@ -385,11 +399,31 @@ def _run_url(order_id: uuid.UUID) -> str:
 
 def permitted(user: Person, status: Status, review: Review | None = None) -> frozenset[Action]:
     """What this person may do with an order of this status, whose latest review this is."""
-    possible = {action for action in (*HUMAN_ACTIONS, *PUTTING_OFF) if may(status, action)}
+    possible = {action for action in (*HUMAN_ACTIONS, *CLAIMING, *PUTTING_OFF) if may(status, action)}
     allowed = {action for action in possible if _has_perm(user, permission(action))}
     if review and review.level == Review.Level.LEAD and not _has_perm(user, DECIDE_ESCALATED):
-        allowed -= {Action.APPROVE, Action.REJECT, Action.EXTEND, *PUTTING_OFF}
+        allowed -= {Action.APPROVE, Action.REJECT, Action.RETRY, Action.EXTEND, *CLAIMING, *PUTTING_OFF}
     return frozenset(allowed)
+
+
+def others_have_to(user: Person, detail: selectors.OrderDetail) -> Mapping[str, str]:
+    """What this person may do in general and not to this order at this moment: each action with why."""
+    order, review = detail.order, detail.review
+    if review is None or review.decision or not isinstance(user, User) or not may_decide(user):
+        return {}
+    changed_by = reviewing.who_changed([order])[order.pk] if may(order.status_now, Action.APPROVE) else ()
+    actor, now = Actor.operator(user), timezone.now()
+    reasons = {
+        action: reviewing.why_not_this_person(order, review, action, actor=actor, at=now, changed_by=changed_by)
+        for action in (Action.APPROVE, Action.REJECT, Action.RETRY)
+        if may(order.status_now, action)
+    }
+    in_hand = f"{review.claimed_by.get_username()} has it in hand." if review.claimed_by else ""
+    return {
+        action.value: in_hand if isinstance(reason, InOtherHands) else str(reason)
+        for action, reason in reasons.items()
+        if reason
+    }
 
 
 def _has_perm(user: Person, name: str) -> bool:
@@ -402,7 +436,8 @@ def asking_fragment(
     """The fragment that asked: a row of the queue, or the order page's."""
     if request.headers.get("HX-Target", "").startswith("queue-"):
         row = row_or_404(order_id)
-        context = {"row": row, "may_decide": may_decide(request.user), "refusal": refusal}
+        eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
+        context = {"row": row, "refusal": refusal, **eyes}
         response = render(request, "orders/_queue_row.html", context, status=status)
     else:
         response = render(

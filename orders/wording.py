@@ -70,6 +70,13 @@ _RIGHT_WORDS: dict[Action, str] = {
     Action.EXTEND: "Extend the time to decide or to help",
     Action.RETRY: "Send an order on its way again",
     Action.CHANGE_ADDRESS: "Change where an order goes",
+    Action.CLAIM: "Take an order in hand, so that no colleague decides on it",
+    Action.UNCLAIM: "Give an order back to all",
+    Action.HAND_OVER: "Hand an order over to a colleague",
+    Action.TAKE_OVER: "Take an order over from a colleague",
+    Action.ASK: "Ask the customer, and put the order off until the answer",
+    Action.SNOOZE: "Put an order off",
+    Action.RESUME: "Take back an order that was put off",
 }
 
 

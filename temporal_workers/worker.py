@@ -24,6 +24,7 @@ from temporal_workers.attempts import AttemptLog
 from temporal_workers.bulks import BulkRunner
 from temporal_workers.client import connect
 from temporal_workers.heartbeat import Heartbeat
+from temporal_workers.idle_claims import end_idle_claims
 from temporal_workers.listening import Listener
 from temporal_workers.mailer import Mailer
 from temporal_workers.providers.assignment import AssignmentBank, AssignmentCarrier, AssignmentShop
@@ -141,6 +142,7 @@ async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         heartbeat = Heartbeat(relay_client, [queue_of(role) for role in roles])
         await stack.enter_async_context(_in_the_background(heartbeat.beat(), "heartbeat"))
+        await stack.enter_async_context(_in_the_background(end_idle_claims(), "idle claims"))
         await stack.enter_async_context(_running(Relay(relay_client, asyncio.get_running_loop())))
         await stack.enter_async_context(_running(BulkRunner()))
         if settings.CUSTOMERS_GET_MAIL:

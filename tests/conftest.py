@@ -13,7 +13,7 @@ from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker, Settings
 
 from orders import accounts
-from orders.models import Order, Product
+from orders.models import Order, Product, RejectReason
 from orders.services import fulfilling, paying, placing, reviewing, shipping, stocking
 from orders.services.actors import SYSTEM, Actor
 from orders.services.placing import Address, NewLine, NewOrder
@@ -101,6 +101,7 @@ def goods(db: None) -> dict[str, Product]:
             Product(sku="KNIFE", name="Switchblade", stock=10, forbidden_reason="weapons may not be sent"),
         ]
     )
+    RejectReason.objects.get_or_create(code="fraud", defaults={"text": "Looks like fraud"})
     return {product.sku: product for product in Product.objects.all()}
 
 

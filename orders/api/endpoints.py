@@ -30,9 +30,9 @@ from orders.api.schemas import (
     OrdersOut,
     OrderSummary,
     ProblemOut,
-    ReasonIn,
     RefundIn,
     RefundOut,
+    RejectIn,
     SnoozeIn,
 )
 from orders.filters import Filter
@@ -110,29 +110,39 @@ def orders(request: HttpRequest, status: States | None = None, search: str = "",
 
 @api.post("/orders/{order_id}/approve", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Approve an order")
 def approve(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> LiveState:
-    note = said.note if said else ""
-    reviewing.approve(order_id=order_id, actor=decider(request), at=timezone.now(), note=note)
+    """Where two people have to approve it, the first approval leaves it in review."""
+    said = said or NoteIn()
+    actor = decider(request)
+    reviewing.approve(order_id=order_id, actor=actor, at=timezone.now(), note=said.note, seen=said.version)
     return live_state(order_id)
 
 
 @api.post("/orders/{order_id}/reject", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Reject an order")
-def reject(request: HttpRequest, order_id: UUID, said: ReasonIn) -> LiveState:
-    reviewing.reject(order_id=order_id, actor=decider(request), at=timezone.now(), reason=said.reason)
+def reject(request: HttpRequest, order_id: UUID, said: RejectIn) -> LiveState:
+    reviewing.reject(
+        order_id=order_id,
+        actor=decider(request),
+        at=timezone.now(),
+        reason=said.reason,
+        code=said.code,
+        seen=said.version,
+    )
     return live_state(order_id)
 
 
 @api.post("/orders/{order_id}/cancel", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Cancel an order")
 def cancel(request: HttpRequest, order_id: UUID, said: OptionalReasonIn | None = None) -> LiveState:
-    reason = said.reason if said else ""
-    undoing.cancel(order_id=order_id, actor=decider(request), at=timezone.now(), reason=reason)
+    said = said or OptionalReasonIn()
+    actor = decider(request)
+    undoing.cancel(order_id=order_id, actor=actor, at=timezone.now(), reason=said.reason, seen=said.version)
     return live_state(order_id)
 
 
 @api.post("/orders/{order_id}/retry", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Let it try again")
 def retry(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> LiveState:
     """For an order that waits for help (`stock_short`, `unconfirmed`, `undeliverable`), once that was given."""
-    note = said.note if said else ""
-    attending.retry(order_id=order_id, actor=decider(request), at=timezone.now(), note=note)
+    said = said or NoteIn()
+    attending.retry(order_id=order_id, actor=decider(request), at=timezone.now(), note=said.note, seen=said.version)
     return live_state(order_id)
 
 
@@ -142,7 +152,9 @@ def retry(request: HttpRequest, order_id: UUID, said: NoteIn | None = None) -> L
 def change_address(request: HttpRequest, order_id: UUID, said: ChangeAddressIn) -> OrderOut:
     """Until the carrier is called, and again where the carrier did not take it. The same address changes nothing."""
     address = Address(**said.address.model_dump())
-    addressing.change_address(order_id=order_id, actor=decider(request), at=timezone.now(), address=address)
+    addressing.change_address(
+        order_id=order_id, actor=decider(request), at=timezone.now(), address=address, seen=said.version
+    )
     return _order(order_id)
 
 
@@ -151,8 +163,14 @@ def change_address(request: HttpRequest, order_id: UUID, said: ChangeAddressIn) 
 )
 def extend(request: HttpRequest, order_id: UUID, said: ExtendIn) -> LiveState:
     """The deadline of an open review moves to `due_at`."""
-    actor = decider(request)
-    reviewing.extend(order_id=order_id, actor=actor, at=timezone.now(), due_at=said.due_at, reason=said.reason)
+    reviewing.extend(
+        order_id=order_id,
+        actor=decider(request),
+        at=timezone.now(),
+        due_at=said.due_at,
+        reason=said.reason,
+        seen=said.version,
+    )
     return live_state(order_id)
 
 
@@ -161,14 +179,16 @@ def extend(request: HttpRequest, order_id: UUID, said: ExtendIn) -> LiveState:
 )
 def ask(request: HttpRequest, order_id: UUID, said: AskIn) -> LiveState:
     """It leaves the queue until the customer has answered, until `until`, or until it is resumed."""
-    asking.ask(order_id=order_id, actor=decider(request), at=timezone.now(), **said.model_dump())
+    wanted = said.model_dump(exclude={"version"})
+    asking.ask(order_id=order_id, actor=decider(request), at=timezone.now(), **wanted, seen=said.version)
     return live_state(order_id)
 
 
 @api.post("/orders/{order_id}/snooze", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Put an order off")
 def snooze(request: HttpRequest, order_id: UUID, said: SnoozeIn) -> LiveState:
     """It leaves the queue until `until`, or until it is resumed."""
-    asking.snooze(order_id=order_id, actor=decider(request), at=timezone.now(), **said.model_dump())
+    wanted = said.model_dump(exclude={"version"})
+    asking.snooze(order_id=order_id, actor=decider(request), at=timezone.now(), **wanted, seen=said.version)
     return live_state(order_id)
 
 
@@ -195,6 +215,7 @@ def refund(request: HttpRequest, order_id: UUID, wanted: RefundIn, key: Key) -> 
         order_id=order_id,
         amount_minor=wanted.amount_minor,
         reason=wanted.reason,
+        seen=wanted.version,
         actor=decider(request),
         at=timezone.now(),
     )

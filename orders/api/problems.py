@@ -20,9 +20,10 @@ from orders.services.actors import NotPermitted
 from orders.services.addressing import InvalidAddress
 from orders.services.asking import CannotWait
 from orders.services.clients import KeyReused
+from orders.services.holding import PageIsStale
 from orders.services.placing import DuplicateReference, InvalidOrder
 from orders.services.refunding import AmountRefused
-from orders.services.reviewing import DeadlineRefused
+from orders.services.reviewing import DeadlineRefused, UnknownReason
 from orders.services.transitions import ActionRefused
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ _WRONG_FIELD: Mapping[type[Exception], tuple[str, str]] = {
     AmountRefused: ("Nothing was refunded.", "amount_minor"),
     DeadlineRefused: ("The deadline was not moved.", "due_at"),
     CannotWait: ("The order was not put off.", "until"),
+    UnknownReason: ("The order was not rejected.", "code"),
 }
 
 
@@ -89,9 +91,11 @@ def _refused_by_service(error: Exception) -> Problem | None:
             return Problem(409, str(error), {"Idempotency-Key": "has been used with another body"})
         case InvalidAddress():
             return Problem(422, "The address was not changed.", error.errors)
-        case AmountRefused() | DeadlineRefused() | CannotWait():
+        case AmountRefused() | DeadlineRefused() | CannotWait() | UnknownReason():
             said, field = _WRONG_FIELD[type(error)]
             return Problem(422, said, {field: str(error)})
+        case PageIsStale():
+            return Problem(409, str(error), {"version": "is not the present one"})
         case ActionRefused():
             return Problem(409, str(error))
         case NotPermitted():

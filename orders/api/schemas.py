@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from orders.models import Order, OrderLine, Payment
@@ -222,19 +222,39 @@ class LiveOut(Schema):
     engine_away_since: datetime | None = Field(description="Since when Temporal does not answer.")
 
 
-class NoteIn(In):
+class Seen(In):
+    version: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        default=None,
+        description="The order's `version` that you decided on: refused where something has happened since that matters"
+        ". Without it, whatever has happened.",
+    )
+
+
+class NoteIn(Seen):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"note": "Called the customer."}]})
 
     note: Note = ""
 
 
-class ReasonIn(In):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "The card is not theirs."}]})
+class RejectIn(Seen):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"code": "card", "reason": "The bank called.", "version": 4}]}
+    )
 
-    reason: Reason
+    code: Text = Field("", description="Of one of the reasons that the desk keeps, such as `fraud`.")
+    reason: Note = Field(
+        default="", validate_default=True, description="In your own words; needed where there is no `code`."
+    )
+
+    @field_validator("reason")
+    @classmethod
+    def _one_of_both(cls, reason: str, others: ValidationInfo) -> str:
+        if not reason and not others.data.get("code"):
+            raise PydanticCustomError("reason", "is missing, and so is a code")
+        return reason
 
 
-class ExtendIn(In):
+class ExtendIn(Seen):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{"due_at": "2026-11-05T09:30:00Z", "reason": "She calls back tomorrow."}]},
@@ -244,7 +264,7 @@ class ExtendIn(In):
     reason: Reason
 
 
-class WaitIn(In):
+class WaitIn(Seen):
     until: Instant = Field(description="Later than now, and not after the deadline, which goes on running.")
     due_at: Instant | None = Field(None, description="A new deadline, where that moves along, as in `extend`.")
 
@@ -267,13 +287,13 @@ class SnoozeIn(WaitIn):
     reason: Reason
 
 
-class ChangeAddressIn(In):
+class ChangeAddressIn(Seen):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"address": EXAMPLE["address"]}]})
 
     address: AddressIn = Field(description="All of it: what is left out is empty then.")
 
 
-class RefundIn(In):
+class RefundIn(Seen):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"amount_minor": 1_250, "reason": "It came a week late."}]}
     )
@@ -300,7 +320,7 @@ class RefundOut(Schema):
         return RefundOut(**{name: getattr(payment, name) for name in names}, requested_at=payment.created_at)
 
 
-class OptionalReasonIn(In):
+class OptionalReasonIn(Seen):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "Ordered by mistake."}]})
 
     reason: Note = ""

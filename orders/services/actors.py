@@ -41,5 +41,5 @@ def authorise(actor: Actor, action: Action) -> None:
     else:
         allowed = actor.kind == ActorKind.CUSTOMER and action in (Action.CANCEL, Action.ANSWER)
     if not allowed:
-        what = "change the address of" if action == Action.CHANGE_ADDRESS else action
+        what = "change the address of" if action == Action.CHANGE_ADDRESS else action.replace("_", " ")
         raise NotPermitted(f"{actor.name} may not {what} an order.")

@@ -4,8 +4,6 @@ The row's address is the only one there is: dispatching copies it in the transac
 return, so that a change comes before that and counts, or after it and is refused.
 """
 
-import hashlib
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,7 +11,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from orders.models import Event, Order
+from orders.models import Order
+from orders.services import holding
 from orders.services.actors import Actor, authorise
 from orders.services.placing import Address, address_of, wrong_with_address
 from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
@@ -28,26 +27,17 @@ class InvalidAddress(Exception):
         self.errors = dict(errors)
 
 
-class AddressMoved(ActionRefused):
-    """Somebody has changed it since the actor looked. `event` says who and when."""
-
-    def __init__(self, event: Event) -> None:
-        super().__init__(f"{event.actor} has changed the address since.")
-        self.event = event
-
-
-def fingerprint(address: Address) -> str:
-    """Tells one address from another."""
-    return hashlib.sha256(json.dumps(asdict(address)).encode()).hexdigest()[:16]
-
-
-def change_address(*, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address, seen: str = "") -> bool:
+def change_address(
+    *, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address, seen: int | None = None
+) -> bool:
     """Let the order go to `address`; says whether that is another one than before. The same one changes nothing.
 
-    `seen` is the fingerprint of the address that the actor saw, so that nobody undoes a change without knowing.
+    An approval of the former address, where a second one is still wanted, counts no longer.
 
-    Raises NotPermitted, InvalidAddress naming each bad field, AddressMoved where another address was seen than the
-    order has now, and ActionRefused once the carrier has been called or the order has ended.
+    `seen` is the version of the order that the actor acts on, so that nobody undoes a change without knowing.
+
+    Raises NotPermitted, InvalidAddress naming each bad field, PageIsStale, InOtherHands, and ActionRefused once the
+    carrier has been called or the order has ended.
     """
     authorise(actor, Action.CHANGE_ADDRESS)
     if errors := wrong_with_address(address):
@@ -60,11 +50,18 @@ def change_address(*, order_id: uuid.UUID, actor: Actor, at: datetime, address: 
         before = address_of(order)
         if address == before:
             return False
-        changed = order.events.filter(type=Action.CHANGE_ADDRESS).order_by("-sequence").first()
-        if changed and seen and seen != fingerprint(before):
-            raise AddressMoved(changed)
+        review = holding.act(order, Action.CHANGE_ADDRESS, actor=actor, at=at, seen=seen)
         after = asdict(address)
         Order.objects.filter(pk=order.pk).update(**{f"address_{name}": value for name, value in after.items()})
-        transition(order, Action.CHANGE_ADDRESS, actor=actor, at=at, before=asdict(before), after=after)
+        endorsed_by = holding.forget_endorsement(review) if review else ""
+        transition(
+            order,
+            Action.CHANGE_ADDRESS,
+            actor=actor,
+            at=at,
+            before=asdict(before),
+            after=after,
+            endorsed_by=endorsed_by,
+        )
         tell_engine(order, Action.CHANGE_ADDRESS, at=at, actor=actor.name)
     return True

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from orders.models import ActorKind, Event, InfoRequest, Order, Review
-from orders.services import mailing
+from orders.services import holding, mailing
 from orders.services.actors import Actor, NotPermitted, authorise
 from orders.services.reviewing import extend, reviews_of, take_back, why_not
 from orders.services.texts import wrong_with_note
@@ -57,21 +57,30 @@ class AnswerRefused(Exception):
 
 
 def ask(
-    *, order_id: uuid.UUID, actor: Actor, at: datetime, question: str, until: datetime, due_at: datetime | None = None
+    *,
+    order_id: uuid.UUID,
+    actor: Actor,
+    at: datetime,
+    question: str,
+    until: datetime,
+    due_at: datetime | None = None,
+    seen: int | None = None,
 ) -> InfoRequest:
     """Ask the customer by mail, and put the review off until they answer, or until `until`.
 
     `due_at` is a new deadline, where it is extended with it, under the rules of `reviewing.extend`.
 
-    Raises NotPermitted, AlreadyDecided, AlreadyPutOff, CannotWait, DeadlineRefused, and ActionRefused where there is
-    no review or no question, or mail does not reach the customer.
+    Raises NotPermitted, AlreadyDecided, AlreadyPutOff, CannotWait, DeadlineRefused, PageIsStale, InOtherHands, and
+    ActionRefused where there is no review or no question, or mail does not reach the customer.
     """
     authorise(actor, Action.ASK)
     if actor.user is None:
         raise NotPermitted("Only a person asks.")
     question = _sound(question, "question", "Write your question: the customer gets it as it stands.")
     with transaction.atomic():
-        order, review = _put_off(order_id, Action.ASK, actor, at=at, until=until, due_at=due_at, said=question)
+        order, review = _put_off(
+            order_id, Action.ASK, actor, at=at, until=until, due_at=due_at, said=question, seen=seen
+        )
         if wrong := why_not_by_mail(order):
             raise ActionRefused(wrong)
         asked = InfoRequest.objects.create(
@@ -82,7 +91,14 @@ def ask(
 
 
 def snooze(
-    *, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str, until: datetime, due_at: datetime | None = None
+    *,
+    order_id: uuid.UUID,
+    actor: Actor,
+    at: datetime,
+    reason: str,
+    until: datetime,
+    due_at: datetime | None = None,
+    seen: int | None = None,
 ) -> Order:
     """Put the review off until `until`; `reason` is required. `due_at` as in `ask`.
 
@@ -92,7 +108,7 @@ def snooze(
     authorise(actor, Action.SNOOZE)
     reason = _sound(reason, "reason", "Give a reason: your colleagues will want to know why.")
     with transaction.atomic():
-        order, _ = _put_off(order_id, Action.SNOOZE, actor, at=at, until=until, due_at=due_at, said=reason)
+        order, _ = _put_off(order_id, Action.SNOOZE, actor, at=at, until=until, due_at=due_at, said=reason, seen=seen)
     return order
 
 
@@ -104,7 +120,7 @@ def resume(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
     authorise(actor, Action.RESUME)
     with transaction.atomic():
         order = lock(order_id)
-        review = _open_to(order, Action.RESUME, actor)
+        review = _open_to(order, Action.RESUME, actor, at)
         if review.back_at is None:
             raise NotPutOff("It is back already.")
         take_back(order, Action.RESUME, actor=actor, at=at)
@@ -183,26 +199,30 @@ def _put_off(
     until: datetime,
     due_at: datetime | None,
     said: str,
+    seen: int | None,
 ) -> tuple[Order, Review]:
     if due_at:
         extend(order_id=order_id, actor=actor, at=at, due_at=due_at, reason=said)
     order = lock(order_id)
-    review = _open_to(order, action, actor)
+    review = _open_to(order, action, actor, at)
     if review.back_at and review.back_at > at:
         earlier = order.events.filter(type__in=[Action.ASK, Action.SNOOZE])
         raise AlreadyPutOff(earlier.latest("sequence"))
+    holding.check_seen(order, action, seen=seen)
     if not at < until <= review.due_at:
         raise CannotWait("It can wait until its deadline at the latest: for longer the deadline has to move, too.")
-    order.reviews.filter(pk=review.pk).update(back_at=until, waits_for=said, put_off_by=actor.user)
+    order.reviews.filter(pk=review.pk).update(
+        back_at=until, waits_for=said, put_off_by=actor.user, **holding.IN_NO_HANDS
+    )
     transition(order, action, actor=actor, at=at, back_at=until.isoformat(), note=said)
     tell_engine(order, Action.EXTEND, at=at, actor=actor.name)  # its word for: ask the row anew when it is due
     return order, review
 
 
-def _open_to(order: Order, action: Action, actor: Actor) -> Review:
+def _open_to(order: Order, action: Action, actor: Actor, at: datetime) -> Review:
     """The order's open review, which this person may decide on."""
     reviews = reviews_of([order])[order.pk]
-    if refusal := why_not(order, reviews, action, actor=actor):
+    if refusal := why_not(order, reviews, action, actor=actor, at=at):
         raise refusal
     return reviews[0]
 

@@ -7,10 +7,12 @@ from django.conf import settings
 from django.db import transaction
 
 from orders.models import Decision, Order, Payment, Review
+from orders.services import holding
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.addressing import change_address
+from orders.services.holding import open_review
 from orders.services.placing import Address
-from orders.services.reviewing import AlreadyDecided, close_review, open_review, reminder
+from orders.services.reviewing import AlreadyDecided, close_review, reminder, why_not_this_person
 from orders.services.texts import wrong_with_note
 from orders.services.transitions import ActionRefused, lock, note_event, tell_engine, transition, words
 from orders.states import TERMINAL, Action, may
@@ -41,10 +43,13 @@ def halt(
     )
 
 
-def retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") -> Order:
+def retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "", seen: int | None = None) -> Order:
     """Let the order try again what it could not do: what was in the way has been put right.
 
-    Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, ActionRefused otherwise.
+    `seen` is the version of the order that the actor acts on: to wait for help once more is another matter.
+
+    Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, PageIsStale, InOtherHands,
+    NotThisPerson where leads were asked, ActionRefused otherwise.
     """
     authorise(actor, Action.RETRY)
     note = note.strip()
@@ -53,6 +58,9 @@ def retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") ->
         review = open_review(order)
         if review is None or not may(order.status_now, Action.RETRY):
             raise _why_not_waiting(order)
+        if objection := why_not_this_person(order, review, Action.RETRY, actor=actor, at=at):
+            raise objection
+        holding.check_seen(order, Action.RETRY, seen=seen)
         if wrong := wrong_with_note(note):
             raise ActionRefused(f"The note {wrong}.")
         close_review(order, Decision.RETRIED, actor=actor, at=at, note=note)
@@ -61,13 +69,16 @@ def retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") ->
     return order
 
 
-def correct_and_retry(*, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address, seen: str = "") -> Order:
+def correct_and_retry(
+    *, order_id: uuid.UUID, actor: Actor, at: datetime, address: Address, seen: int | None = None
+) -> Order:
     """Let an order that could not be delivered try again with another address: both, or neither.
 
     Raises what `change_address` and `retry` do, and ActionRefused for the address that the order has already.
     """
     with transaction.atomic():
-        if not change_address(order_id=order_id, actor=actor, at=at, address=address, seen=seen):
+        holding.check_seen(lock(order_id), Action.RETRY, seen=seen)
+        if not change_address(order_id=order_id, actor=actor, at=at, address=address):
             raise ActionRefused("That is the address it has already. Correct it, or retry without correcting it.")
         return retry(order_id=order_id, actor=actor, at=at)
 

@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 
 from orders.models import Bulk, BulkMember, Order, Review
-from orders.services import reviewing
+from orders.services import holding, reviewing
 from orders.services.actors import Actor, NotPermitted, authorise
 from orders.services.transitions import ActionRefused
 from orders.states import Action
@@ -43,7 +44,7 @@ class Forecast:
     reviews: Mapping[uuid.UUID, Sequence[Review]]  # of each of the orders, the latest first
 
 
-def forecast(*, order_ids: Collection[uuid.UUID], action: Action, actor: Actor) -> Forecast:
+def forecast(*, order_ids: Collection[uuid.UUID], action: Action, actor: Actor, at: datetime) -> Forecast:
     """Look at each order as `begin` and the worker will; nothing is changed.
 
     Raises NotPermitted, TooMany.
@@ -53,10 +54,11 @@ def forecast(*, order_ids: Collection[uuid.UUID], action: Action, actor: Actor) 
         raise TooMany(len(order_ids))
     found = Order.objects.in_bulk(order_ids)
     orders = [found[order_id] for order_id in dict.fromkeys(order_ids) if order_id in found]
-    reviews = reviewing.reviews_of(orders)
+    reviews, changed_by = reviewing.reviews_of(orders), reviewing.who_changed(orders)
     fit, unfit = [], defaultdict(list)
     for order in orders:
-        if refusal := reviewing.why_not(order, reviews[order.pk], action, actor=actor):
+        changed = changed_by[order.pk]
+        if refusal := reviewing.why_not(order, reviews[order.pk], action, actor=actor, at=at, changed_by=changed):
             unfit[str(refusal)].append(order)
         else:
             fit.append(order)
@@ -175,16 +177,18 @@ def _leave_out_the_next(bulk_id: uuid.UUID, *, at: datetime) -> bool:
 def _do(bulk: Bulk, members: Sequence[BulkMember], *, at: datetime) -> None:
     """Decide on the orders of locked members, and mark each with what became of it."""
     action, actor = Action(bulk.action), Actor.operator(bulk.made_by)
-    reviews = reviewing.reviews_of([member.order for member in members])
+    decided_on = [member.order for member in members]
+    reviews, changed_by = reviewing.reviews_of(decided_on), reviewing.who_changed(decided_on)
     refused: defaultdict[str, list[BulkMember]] = defaultdict(list)
     fit: list[BulkMember] = []
     for member in members:
-        if refusal := _why_not(bulk, member, reviews[member.order_id], actor=actor, at=at):
+        changed = changed_by[member.order_id]
+        if refusal := _why_not(bulk, member, reviews[member.order_id], actor=actor, at=at, changed_by=changed):
             refused[str(refusal)].append(member)
         else:
             fit.append(member)
     orders = [member.order for member in fit]
-    told = {"bulk": str(bulk.pk), "bulk_size": bulk.size}
+    told: dict[str, Any] = {"bulk": str(bulk.pk), "bulk_size": bulk.size}
     if action == Action.EXTEND:
         waits = [(order, reviews[order.pk][0], _later(bulk, reviews[order.pk][0], at)) for order in orders]
         reviewing.extend_all(waits, actor=actor, at=at, note=bulk.note, **told)
@@ -196,15 +200,22 @@ def _do(bulk: Bulk, members: Sequence[BulkMember], *, at: datetime) -> None:
 
 
 def _why_not(
-    bulk: Bulk, member: BulkMember, reviews: Sequence[Review], *, actor: Actor, at: datetime
+    bulk: Bulk,
+    member: BulkMember,
+    reviews: Sequence[Review],
+    *,
+    actor: Actor,
+    at: datetime,
+    changed_by: Collection[str],
 ) -> ActionRefused | NotPermitted | None:
     action = Action(bulk.action)
     try:
         authorise(actor, action)
-    except NotPermitted as refusal:
+        if refused := reviewing.why_not(member.order, reviews, action, actor=actor, at=at, changed_by=changed_by):
+            return refused
+        holding.check_seen(member.order, action, seen=member.seen)
+    except (NotPermitted, holding.PageIsStale) as refusal:
         return refusal
-    if refused := reviewing.why_not(member.order, reviews, action, actor=actor):
-        return refused
     if action == Action.EXTEND:
         return reviewing.wrong_with_deadline(reviews[0], _later(bulk, reviews[0], at), actor=actor, at=at)
     return None

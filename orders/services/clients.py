@@ -71,7 +71,7 @@ def place_once(*, client: ApiClient, key: str, body_hash: str, new: NewOrder, at
     with transaction.atomic():
         if before := _used_before(client, key, body_hash):
             return before.order, False
-        order = place_order(new=new, actor=Actor(ActorKind.SYSTEM, client.name), at=at)
+        order = place_order(new=new, actor=Actor(ActorKind.SYSTEM, client.name, client.user), at=at)
         IdempotencyKey.objects.create(client=client, key=key, body_hash=body_hash, order=order, created_at=at)
     return order, True
 
@@ -86,6 +86,7 @@ def refund_once(
     reason: str,
     actor: Actor,
     at: datetime,
+    seen: int | None = None,
 ) -> tuple[Payment, bool]:
     """Grant the refund that the client calls `key`, or find the one it had before; says whether it is new.
 
@@ -95,7 +96,7 @@ def refund_once(
     with transaction.atomic():
         if (before := _used_before(client, key, body_hash)) and before.refund:
             return before.refund, False
-        payment = refund(order_id=order_id, amount_minor=amount_minor, reason=reason, actor=actor, at=at)
+        payment = refund(order_id=order_id, amount_minor=amount_minor, reason=reason, actor=actor, at=at, seen=seen)
         IdempotencyKey.objects.create(
             client=client, key=key, body_hash=body_hash, order_id=order_id, refund=payment, created_at=at
         )

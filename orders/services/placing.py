@@ -111,6 +111,7 @@ def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
                 total_minor=_total(new.lines),
                 decide_within=new.decide_within,
                 placed_at=new.placed_at,
+                placed_by=actor.user,
             )
             OrderLine.objects.bulk_create(
                 OrderLine(

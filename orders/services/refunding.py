@@ -14,7 +14,7 @@ from django.db import transaction
 from orders import money
 from orders.models import Order, Payment
 from orders.roles import REFUND_LIMITS, Role
-from orders.services import mailing
+from orders.services import holding, mailing
 from orders.services.actors import Actor, NotPermitted
 from orders.services.paying import MoneyMove
 from orders.services.texts import wrong_with_note
@@ -70,14 +70,22 @@ def most_refundable(user: User, left: Refundable, currency: str) -> int:
 
 
 def refund(
-    *, order_id: uuid.UUID, amount_minor: int, reason: str, actor: Actor, at: datetime, number: int | None = None
+    *,
+    order_id: uuid.UUID,
+    amount_minor: int,
+    reason: str,
+    actor: Actor,
+    at: datetime,
+    number: int | None = None,
+    seen: int | None = None,
 ) -> Payment:
     """Store a refund of `amount_minor` minor units of the order's currency, and have the engine carry it out.
 
-    `number` says which refund of the order it is meant to be, so that a form sent twice refunds once.
+    `number` says which refund of the order it is meant to be, so that a form sent twice refunds once; `seen` is the
+    version of the order that the actor acts on.
 
-    Raises NotPermitted, AlreadyRefunded where there is a refund of that number, AmountRefused, and ActionRefused
-    where the order is under way or was not charged, or the reason is missing or no text.
+    Raises NotPermitted, AlreadyRefunded where there is a refund of that number, PageIsStale, AmountRefused, and
+    ActionRefused where the order is under way or was not charged, or the reason is missing or no text.
     """
     user = actor.user
     if user is None or not may_refund(user):
@@ -91,6 +99,7 @@ def refund(
             raise ActionRefused(_why_not(order))
         if number is not None and number != left.number:
             raise _not_the_next(payments, number)
+        holding.check_seen(order, "refund_requested", seen=seen)
         if not reason:
             raise ActionRefused("Give a reason: the customer and your colleagues will want to know why.")
         if wrong := wrong_with_note(reason):

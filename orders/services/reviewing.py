@@ -14,9 +14,11 @@ from django.conf import settings
 from django.db import transaction
 
 from orders import money, policy, wording
-from orders.models import Decision, Order, Review
-from orders.roles import DECIDE_ESCALATED, EXTEND_FREELY, FIRST_EXTENSION
+from orders.models import ActorKind, Decision, Event, Order, RejectReason, Review
+from orders.roles import DECIDE_ESCALATED, EXTEND_FREELY, FIRST_EXTENSION, permission
+from orders.services import holding
 from orders.services.actors import SYSTEM, Actor, authorise
+from orders.services.holding import open_review
 from orders.services.texts import wrong_with_note
 from orders.services.transitions import (
     ActionRefused,
@@ -28,6 +30,7 @@ from orders.services.transitions import (
     words,
 )
 from orders.states import NEEDS_ATTENTION, Action, Status, may
+from orders.wording import sentence
 
 
 class AlreadyDecided(ActionRefused):
@@ -39,6 +42,21 @@ class AlreadyDecided(ActionRefused):
         super().__init__(f"Already {review.get_decision_display().lower()} by {by}.")
         self.review = review
         self.status = status
+
+
+class AlreadyEndorsed(ActionRefused):
+    """The actor's approval is there, and one person's is not enough."""
+
+    def __init__(self) -> None:
+        super().__init__("You have approved it already: a second person has to.")
+
+
+class NotThisPerson(ActionRefused):
+    """The order may be decided on, but not by this person. The message is for them."""
+
+
+class UnknownReason(ActionRefused):
+    """The code stands for none of the reasons that are in use. The message is for the operator."""
 
 
 class DeadlineRefused(ActionRefused):
@@ -127,6 +145,7 @@ def _escalate(order: Order, review: Review, *, at: datetime) -> None:
     order.reviews.filter(pk=review.pk).update(
         level=Review.Level.LEAD, due_at=due_at, remind_at=reminder(at, due_at), **NOT_PUT_OFF
     )
+    holding.let_go(review)
     transition(order, Action.ESCALATE, actor=SYSTEM, at=at, due_at=due_at.isoformat())
 
 
@@ -135,49 +154,72 @@ def reminder(at: datetime, due_at: datetime) -> datetime:
     return at + REMINDER * (due_at - at)
 
 
-def extend(*, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime, reason: str) -> Order:
+def extend(
+    *, order_id: uuid.UUID, actor: Actor, at: datetime, due_at: datetime, reason: str, seen: int | None = None
+) -> Order:
     """Give the review until `due_at`; `reason` is required. The workflow's timer and every countdown follow.
 
-    Raises NotPermitted, AlreadyDecided, DeadlineRefused where the time is not later than the present deadline and
-    now, or further away than this person may move it, and ActionRefused where there is no review or no reason.
+    `seen` is the version of the order that the actor acts on.
+
+    Raises NotPermitted, AlreadyDecided, PageIsStale, InOtherHands, DeadlineRefused where the time is not later than
+    the present deadline and now, or further away than this person may move it, and ActionRefused where there is no
+    review or no reason.
     """
     authorise(actor, Action.EXTEND)
     with transaction.atomic():
         order = lock(order_id)
         reviews = reviews_of([order])[order.pk]
-        if refusal := why_not(order, reviews, Action.EXTEND, actor=actor):
+        if refusal := why_not(order, reviews, Action.EXTEND, actor=actor, at=at):
             raise refusal
+        holding.check_seen(order, Action.EXTEND, seen=seen)
         note = checked_note(Action.EXTEND, reason)
         if refusal := wrong_with_deadline(reviews[0], due_at, actor=actor, at=at):
             raise refusal
+        holding.take_in_hand(reviews[0], actor=actor, at=at)
         extend_all([(order, reviews[0], due_at)], actor=actor, at=at, note=note)
     return order
 
 
-def approve(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "") -> Order:
-    """Let the order go on to payment and shipping.
+def approve(*, order_id: uuid.UUID, actor: Actor, at: datetime, note: str = "", seen: int | None = None) -> Order:
+    """Let the order go on to payment and shipping. Where two people have to approve, the first only endorses it:
+    the order that is answered is in review still.
 
-    Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, ActionRefused otherwise (OrderBusy
-    where the row is held by somebody else).
+    `seen` is the version of the order that the actor acts on.
+
+    Raises NotPermitted, AlreadyDecided where somebody or the deadline was first, PageIsStale, InOtherHands,
+    NotThisPerson where others have to decide, AlreadyEndorsed, ActionRefused otherwise (OrderBusy where the row is
+    held by somebody else).
     """
-    return _decide(order_id, Action.APPROVE, actor=actor, at=at, note=note)
+    return _decide(order_id, Action.APPROVE, actor=actor, at=at, note=note, seen=seen)
 
 
-def reject(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> Order:
-    """Refuse the order; `reason` is required.
+def reject(
+    *, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str = "", code: str = "", seen: int | None = None
+) -> Order:
+    """Refuse the order, for the reason that leads have given the `code`, in words of one's own, or both.
 
-    Raises NotPermitted, ActionRefused without a reason, AlreadyDecided where somebody or the deadline was first.
+    `seen` is the version of the order that the actor acts on.
+
+    Raises NotPermitted, UnknownReason, ActionRefused without any reason, AlreadyDecided where somebody or the deadline
+    was first, PageIsStale, InOtherHands, NotThisPerson.
     """
-    return _decide(order_id, Action.REJECT, actor=actor, at=at, note=reason)
+    return _decide(order_id, Action.REJECT, actor=actor, at=at, note=reason, code=code, seen=seen)
 
 
-def _decide(order_id: uuid.UUID, action: Action, *, actor: Actor, at: datetime, note: str) -> Order:
+def _decide(
+    order_id: uuid.UUID, action: Action, *, actor: Actor, at: datetime, note: str, seen: int | None, code: str = ""
+) -> Order:
     authorise(actor, action)
     with transaction.atomic():
         order = lock(order_id)
-        if refusal := why_not(order, reviews_of([order])[order.pk], action, actor=actor):
+        reviews, changed_by = reviews_of([order])[order.pk], who_changed([order])[order.pk]
+        if refusal := why_not(order, reviews, action, actor=actor, at=at, changed_by=changed_by):
             raise refusal
-        decide_all([order], action, actor=actor, at=at, note=checked_note(action, note))
+        holding.check_seen(order, action, seen=seen)
+        named = reason_in_use(code) if code else None
+        decide_all(
+            [order], action, actor=actor, at=at, note=checked_note(action, note, needed=named is None), named=named
+        )
     return order
 
 
@@ -185,23 +227,63 @@ def _decide(order_id: uuid.UUID, action: Action, *, actor: Actor, at: datetime, 
 
 
 def reviews_of(orders: Collection[Order]) -> Mapping[uuid.UUID, list[Review]]:
-    """Each order's reviews, the latest first."""
+    """Each order's reviews with their people, the latest first."""
     found: dict[uuid.UUID, list[Review]] = {order.pk: [] for order in orders}
-    for review in Review.objects.filter(order__in=found).select_related("decided_by").order_by("-id"):
+    people = ("decided_by", "claimed_by", "endorsed_by")
+    for review in Review.objects.filter(order__in=found).select_related(*people).order_by("-id"):
         found[review.order_id].append(review)
     return found
 
 
-def why_not(order: Order, reviews: Sequence[Review], action: Action, *, actor: Actor) -> ActionRefused | None:
-    """Why this actor may not decide so on this order as it stands; `reviews` are its own, the latest first."""
+def who_changed(orders: Collection[Order]) -> Mapping[uuid.UUID, set[str]]:
+    """For each order the operators who have changed what an approval of it is about."""
+    found: dict[uuid.UUID, set[str]] = {order.pk: set() for order in orders}
+    changes = Event.objects.filter(order__in=found, type=Action.CHANGE_ADDRESS, actor_kind=ActorKind.OPERATOR)
+    for order_id, name in changes.values_list("order_id", "actor"):
+        found[order_id].add(name)
+    return found
+
+
+def why_not(
+    order: Order,
+    reviews: Sequence[Review],
+    action: Action,
+    *,
+    actor: Actor,
+    at: datetime,
+    changed_by: Collection[str] = (),
+) -> ActionRefused | None:
+    """Why this actor may not decide so on this order as it stands; `reviews` are its own, the latest first, and
+    `changed_by` names those who have changed it, which matters to an approval.
+    """
     review = reviews[0] if reviews else None
     if review is None or review.decision or not may(order.status_now, action):
         last = next((review for review in reviews if review.decision), None)
         return AlreadyDecided(last, order.status_now) if last else not_decidable(order)
+    return why_not_this_person(order, review, action, actor=actor, at=at, changed_by=changed_by)
+
+
+def why_not_this_person(
+    order: Order, review: Review, action: Action, *, actor: Actor, at: datetime, changed_by: Collection[str] = ()
+) -> ActionRefused | None:
+    """Why others have to do this to the order whose open review this is."""
+    if actor.user is None:
+        return NotThisPerson("A person has to decide.")
+    takes_over = action == Action.TAKE_OVER or (action == Action.HAND_OVER and actor.has(permission(Action.TAKE_OVER)))
+    if not takes_over and holding.holder(review, at=at) not in (None, actor.user):
+        return holding.InOtherHands(review)
     if review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
-        return ActionRefused("It was escalated: a lead has to decide.")
+        return NotThisPerson(f"It was escalated: a lead has to {'help' if action == Action.RETRY else 'decide'}.")
     if action == Action.EXTEND and review.extended and not actor.has(EXTEND_FREELY):
         return ActionRefused("It was given more time once already: a lead may do so again.")
+    if action != Action.APPROVE:
+        return None
+    if order.placed_by_id == actor.user.pk:
+        return NotThisPerson("You placed this order: somebody else has to approve it.")
+    if actor.name in changed_by:
+        return NotThisPerson("You changed this order: somebody else has to approve it.")
+    if review.endorsed_by_id == actor.user.pk:
+        return AlreadyEndorsed()
     return None
 
 
@@ -221,13 +303,24 @@ def too_much_time(more: timedelta, *, actor: Actor) -> DeadlineRefused | None:
     return DeadlineRefused(f"You may give {wording.span(FIRST_EXTENSION)} more at most: ask a lead.")
 
 
-def checked_note(action: Action, note: str) -> str:
+def reason_in_use(code: str) -> RejectReason:
+    """The reason of that code, as leads keep them.
+
+    Raises UnknownReason.
+    """
+    in_use = {reason.code: reason for reason in RejectReason.objects.filter(active=True)}
+    if code not in in_use:
+        raise UnknownReason(f"There is no such reason in use. There are: {', '.join(sorted(in_use))}.")
+    return in_use[code]
+
+
+def checked_note(action: Action, note: str, *, needed: bool = True) -> str:
     """What was written, fit to be kept.
 
     Raises ActionRefused where it is not, and where it is missing and the action needs one.
     """
     note = note.strip()
-    if action in WANTS_REASON and not note:
+    if needed and action in WANTS_REASON and not note:
         raise ActionRefused(f"Give a reason: {WANTS_REASON[action]} will want to know why.")
     if wrong := wrong_with_note(note):
         raise ActionRefused(f"The reason {wrong}.")
@@ -235,14 +328,51 @@ def checked_note(action: Action, note: str) -> str:
 
 
 def decide_all(
-    orders: Sequence[Order], action: Action, *, actor: Actor, at: datetime, note: str, **told: object
+    orders: Sequence[Order],
+    action: Action,
+    *,
+    actor: Actor,
+    at: datetime,
+    note: str,
+    named: RejectReason | None = None,
+    **told: object,
 ) -> None:
-    """Decide the open reviews of locked orders; `told` is kept with the note on each timeline."""
-    decided = {"decision": DECISIONS[action], "decided_by": actor.user, "decided_at": at, "note": note}
-    Review.objects.filter(order__in=orders, decision="").update(**decided, **NOT_PUT_OFF)
-    outcome = f"Rejected: {note}"[:500] if action == Action.REJECT else ""
-    transition_all([Step(order, outcome, {"note": note, **told}) for order in orders], action, actor=actor, at=at)
+    """Decide the open reviews of locked orders; `told` is kept with the note on each timeline.
+
+    Of those that two have to approve the first approval is only that. `named` is why they are rejected.
+    """
+    if action == Action.APPROVE:
+        orders = _endorse(orders, actor=actor, at=at, note=note, **told)
+        if not orders:
+            return
+    Review.objects.filter(order__in=orders, decision="").update(
+        decision=DECISIONS[action],
+        decided_by=actor.user,
+        decided_at=at,
+        note=note,
+        reject_reason=named,
+        **holding.IN_NO_HANDS,
+        **NOT_PUT_OFF,
+    )
+    outcome = ""
+    if action == Action.REJECT:
+        why = f"{sentence(named.text)} {note}".strip() if named else note
+        outcome = f"Rejected: {why}"[:500]
+    details = {"note": note, **({"code": named.code, "reason": named.text} if named else {}), **told}
+    transition_all([Step(order, outcome, details) for order in orders], action, actor=actor, at=at)
     tell_engine_of_all(orders, action, at=at, actor=actor.name)
+
+
+def _endorse(orders: Sequence[Order], *, actor: Actor, at: datetime, **told: object) -> list[Order]:
+    """Note the first of two approvals where there has to be one; answers with the orders that are left to approve."""
+    first = Review.objects.filter(order__in=orders, decision="", needs_two=True, endorsed_by=None)
+    endorsed = set(first.values_list("order_id", flat=True))
+    if not endorsed:
+        return list(orders)
+    first.update(endorsed_by=actor.user, endorsed_at=at, **holding.IN_NO_HANDS)
+    steps = [Step(order, details=told) for order in orders if order.pk in endorsed]
+    transition_all(steps, Action.ENDORSE, actor=actor, at=at)
+    return [order for order in orders if order.pk not in endorsed]
 
 
 def extend_all(
@@ -288,6 +418,7 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
                 reasons=reasons,
                 risk_score=verdict.risk_score,
                 risk_parts=[asdict(part) for part in verdict.risk_parts],
+                needs_two=verdict.needs_two,
             )
             transition(
                 order,
@@ -296,6 +427,7 @@ def _apply_policy(order: Order, *, at: datetime) -> None:
                 at=at,
                 reasons=reasons,
                 risk_score=verdict.risk_score,
+                needs_two=verdict.needs_two or None,
                 due_at=due_at.isoformat(),
             )
 
@@ -335,13 +467,15 @@ def _standing(order: Order) -> Standing:
     return Standing(order.status_now, review.due_at, next_at)
 
 
-def open_review(order: Order) -> Review | None:
-    return order.reviews.filter(decision="").first()
-
-
 def close_review(order: Order, decision: Decision, *, actor: Actor, at: datetime, note: str = "") -> None:
+    """Close what is open, if anything; nobody has it in hand then."""
     order.reviews.filter(decision="").update(
-        decision=decision, decided_by=actor.user, decided_at=at, note=note, **NOT_PUT_OFF
+        decision=decision,
+        decided_by=actor.user,
+        decided_at=at,
+        note=note,
+        **holding.IN_NO_HANDS,
+        **NOT_PUT_OFF,
     )
 
 

@@ -94,6 +94,7 @@ def _tell_refusal(
 ) -> None:
     with transaction.atomic():
         order = lock(order_id)
-        if who and order.events.filter(type=action, actor=who.name, at__gte=at - AGAIN).exists():
+        same = (action, Action.ENDORSE) if action == Action.APPROVE else (action,)
+        if who and order.events.filter(type__in=same, actor=who.name, at__gte=at - AGAIN).exists():
             return  # the same signal a second time, or the same person's click
         note_event(order, "signal_refused", at=at, action=action, by=named, why=why)

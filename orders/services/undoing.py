@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import F
 
 from orders.models import Decision, Event, Order, Payment, Product, Reservation
+from orders.services import holding
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.paying import MoneyMove
 from orders.services.reviewing import close_review
@@ -28,10 +29,13 @@ class AlreadyCancelled(ActionRefused):
         self.event = event
 
 
-def cancel(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> Order:
+def cancel(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str, seen: int | None = None) -> Order:
     """Stop the order; what was done already is undone.
 
-    Raises NotPermitted, AlreadyCancelled where somebody was first, and ActionRefused from the point of no return on.
+    `seen` is the version of the order that the actor acts on.
+
+    Raises NotPermitted, AlreadyCancelled where somebody was first, PageIsStale, InOtherHands, and ActionRefused from
+    the point of no return on.
     """
     authorise(actor, Action.CANCEL)
     reason = reason.strip()
@@ -41,6 +45,7 @@ def cancel(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str) -> O
             raise AlreadyCancelled(cancelled)
         if not may(order.status_now, Action.CANCEL):
             raise ActionRefused(f"An order that is {words(order.status_now)} can no longer be cancelled.")
+        holding.act(order, Action.CANCEL, actor=actor, at=at, seen=seen)
         if wrong := wrong_with_note(reason):
             raise ActionRefused(f"The reason {wrong}.")
         close_review(order, Decision.CANCELLED, actor=actor, at=at, note=reason)

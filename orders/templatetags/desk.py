@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from django import template
+from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -11,6 +12,7 @@ from orders import conventions, wording
 from orders import money as amounts
 from orders.models import Bulk, Order, Payment, Review
 from orders.related import Related
+from orders.services import holding
 from orders.services.texts import MENTIONED
 from orders.states import Status
 
@@ -103,6 +105,12 @@ def decided(review: Review) -> str:
         by=review.decided_by.get_username() if review.decided_by else "",
         at=clock(review.decided_at) if review.decided_at else "",
     )
+
+
+@register.simple_tag
+def holder(review: Review | None) -> User | None:
+    """Who has the order in hand now."""
+    return holding.holder(review, at=timezone.now()) if review and not review.decision else None
 
 
 @register.simple_tag

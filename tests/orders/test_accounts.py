@@ -20,6 +20,7 @@ DECIDES = {
     f"orders.{action}_order"
     for action in ("approve", "reject", "cancel", "retry", "change_address", "extend", "ask", "snooze", "resume")
 } | {"orders.write_note"}
+DECIDES |= {f"orders.{action}_order" for action in ("claim", "unclaim", "hand_over")}
 KEEPS = {
     "auth.add_user",
     "auth.change_user",
@@ -31,7 +32,13 @@ KEEPS = {
 }
 
 
-LEADS = {"orders.extend_freely", "orders.decide_escalated_order", "orders.see_team"}
+LEADS = {
+    "orders.extend_freely",
+    "orders.take_over_order",
+    "orders.decide_escalated_order",
+    "orders.see_team",
+    "orders.keep_reject_reasons",
+}
 
 
 def _rights(role: str) -> set[str]:

@@ -9,7 +9,7 @@ from orders.models import Order, Outbox
 from tests.orders.conftest import SignedIn
 
 FORMS = {
-    "reject": {"reason": "x"},
+    "reject": {"reason": "x", "code": "fraud"},
     "cancel": {"reason": "x"},
     "extend": {"reason": "x", "minutes": "60"},
     "change_address": {"line1": "5 rue Cler", "country": "FR"},
@@ -44,7 +44,7 @@ def test_text_that_cannot_be_kept_is_refused_and_given_back(
 
 @pytest.mark.parametrize("form", FORMS)
 def test_bytes_that_are_no_text_break_nothing(at_danas: Client, order_in_review: Order, form: str) -> None:
-    body = b"reason=%ED%A0%80%FF&minutes=60&line1=%ED%A0%80%FF&country=FR"
+    body = b"reason=%ED%A0%80%FF&code=fraud&minutes=60&line1=%ED%A0%80%FF&country=FR"
 
     answer = at_danas.post(
         reverse(f"orders:{form}", args=[order_in_review.pk]), body, content_type="application/x-www-form-urlencoded"

@@ -98,6 +98,7 @@ def test_more_time_is_counted_from_each_orders_own_deadline(waiting: Waiting, le
     reviewing.extend(
         order_id=far.pk, actor=dana, at=NOW, due_at=far.reviews.get().due_at + timedelta(days=3), reason="Holiday"
     )
+    far.refresh_from_db()
     before = [order.reviews.get().due_at for order in (near, far)]
 
     begin([near, far], dana, Action.EXTEND, note="Strike", more=timedelta(hours=4))
@@ -121,6 +122,7 @@ def test_the_forecast_says_of_each_order_why_not(
         order_ids=[order.pk for order in (fit, escalated, decided, short_order, on_its_way)],
         action=Action.APPROVE,
         actor=as_alice,
+        at=NOW,
     )
 
     assert looked.fit == [fit]
@@ -211,7 +213,7 @@ def test_the_same_form_sent_twice_begins_one(waiting: Waiting, as_alice: Actor, 
 
 def test_it_takes_5000_orders_and_no_more(order_in_review: Order, as_alice: Actor) -> None:
     chosen = {uuid.uuid4(): 1 for _ in range(4_999)} | {order_in_review.pk: order_in_review.version}
-    arguments: dict[str, Any] = {"action": Action.APPROVE, "actor": as_alice}
+    arguments: dict[str, Any] = {"action": Action.APPROVE, "actor": as_alice, "at": NOW}
 
     assert bulk.forecast(order_ids=chosen, **arguments).fit == [order_in_review]
     chosen[uuid.uuid4()] = 1
@@ -219,7 +221,7 @@ def test_it_takes_5000_orders_and_no_more(order_in_review: Order, as_alice: Acto
     with pytest.raises(bulk.TooMany, match="5,001 orders were chosen; at most 5,000"):
         bulk.forecast(order_ids=chosen, **arguments)
     with pytest.raises(bulk.TooMany):
-        bulk.begin(bulk_id=uuid.uuid4(), chosen=chosen, at=NOW, **arguments)
+        bulk.begin(bulk_id=uuid.uuid4(), chosen=chosen, **arguments)
     assert not Bulk.objects.exists()
 
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from orders.models import Order
-from orders.services import addressing
+from orders.services import addressing, claiming
 from orders.services.actors import Actor
 from orders.services.placing import Address
 from orders.states import Status
@@ -98,7 +98,7 @@ def test_once_the_carrier_is_called_it_is_refused_and_the_text_kept(at_alices: C
     page = answer.content.decode()
     assert "The address of an order that is dispatching can no longer be changed." in page
     assert "5 rue Cler\n75007\nParis\nFR</textarea>" in page
-    assert url(order_in_review) not in page
+    assert f'action="{url(order_in_review)}"' not in page
 
 
 def test_htmx_gets_the_order_alone(at_alices: Client, order_in_review: Order) -> None:
@@ -115,24 +115,25 @@ def test_htmx_gets_the_order_alone(at_alices: Client, order_in_review: Order) ->
 def test_a_form_opened_before_a_colleagues_change_does_not_undo_it_unawares(
     at_alices: Client, as_bob: Actor, order_in_review: Order
 ) -> None:
-    def seen(page: str) -> str:
-        found = re.search(r'name="seen" value="(\w{16})"', page)
+    def version(page: str) -> str:
+        found = re.search(r'name="version" value="([0-9]+)"', page)
         assert found
         return found[1]
 
-    opened = seen(at_alices.get(order_in_review.get_absolute_url()).content.decode())
+    opened = version(at_alices.get(order_in_review.get_absolute_url()).content.decode())
     addressing.change_address(
         order_id=order_in_review.pk, actor=as_bob, at=timezone.now(), address=Address("IT", city="Rome")
     )
+    claiming.unclaim(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
 
-    answer = at_alices.post(url(order_in_review), PARIS | {"seen": opened})
+    answer = at_alices.post(url(order_in_review), PARIS | {"version": opened})
 
     page = answer.content.decode()
     assert answer.status_code == 409
-    assert "bob changed it at" in page
+    assert "Address changed by bob at" in page
     assert 'value="5 rue Cler"' in page
     assert city(order_in_review) == "Rome"
-    at_alices.post(url(order_in_review), PARIS | {"seen": seen(page)})
+    at_alices.post(url(order_in_review), PARIS | {"version": version(page)})
     assert city(order_in_review) == "Paris"
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SECONDS = 10
 
-OPERATOR = live.Viewer(may_decide=True, conventions=Conventions("UTC", "en"))
+OPERATOR = live.Viewer(may_decide=True, leads=False, conventions=Conventions("UTC", "en"))
 VIEWER = replace(OPERATOR, may_decide=False)
 
 

@@ -167,7 +167,8 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
     for _ in range(6):
         review()
 
-    with django_assert_max_num_queries(12):  # session, person, preferences, rights (2), queue, newest, counts, engine
+    # session, person, preferences, rights (2), queue, newest, counts, engine, mentions, reasons
+    with django_assert_max_num_queries(13):
         at_alices.get("/")
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from orders.states import (
+    CLAIMING,
     MAIN_ROAD,
     NEEDS_ATTENTION,
     TERMINAL,
@@ -23,16 +24,16 @@ GRID = """
 placed            receive → received           cancel → cancelled           change_address → placed
 received          validate → validated         invalidate → invalid         cancel → cancelled           fail → compensating          change_address → received
 validated         clear → approved             open_review → in_review      block → blocked              cancel → cancelled           change_address → validated
-in_review         approve → approved           reject → rejected            expire → expired             cancel → cancelled           change_address → in_review   extend → in_review           remind → in_review           escalate → in_review  ask → in_review  snooze → in_review  answer → in_review  resume → in_review
+in_review         endorse → in_review  approve → approved           reject → rejected            expire → expired             cancel → cancelled           change_address → in_review   extend → in_review           remind → in_review           escalate → in_review  ask → in_review  snooze → in_review  answer → in_review  resume → in_review  claim → in_review  unclaim → in_review  hand_over → in_review  take_over → in_review
 approved          reserve → reserved           halt → stock_short           cancel → cancelled           fail → compensating          change_address → approved
-stock_short       retry → approved             cancel → cancelled           fail → compensating          change_address → stock_short  extend → stock_short         remind → stock_short         escalate → stock_short  ask → stock_short  snooze → stock_short  answer → stock_short  resume → stock_short
+stock_short       retry → approved             cancel → cancelled           fail → compensating          change_address → stock_short  extend → stock_short         remind → stock_short         escalate → stock_short  ask → stock_short  snooze → stock_short  answer → stock_short  resume → stock_short  claim → stock_short  unclaim → stock_short  hand_over → stock_short  take_over → stock_short
 reserved          charge → charged             ask_customer → awaiting_customer  cancel → cancelling          fail → compensating          change_address → reserved
 awaiting_customer charge → charged             halt → unconfirmed           cancel → cancelling          fail → compensating          change_address → awaiting_customer
-unconfirmed       retry → reserved             charge → charged             cancel → cancelling          fail → compensating          change_address → unconfirmed  extend → unconfirmed         remind → unconfirmed         escalate → unconfirmed  ask → unconfirmed  snooze → unconfirmed  answer → unconfirmed  resume → unconfirmed
+unconfirmed       retry → reserved             charge → charged             cancel → cancelling          fail → compensating          change_address → unconfirmed  extend → unconfirmed         remind → unconfirmed         escalate → unconfirmed  ask → unconfirmed  snooze → unconfirmed  answer → unconfirmed  resume → unconfirmed  claim → unconfirmed  unclaim → unconfirmed  hand_over → unconfirmed  take_over → unconfirmed
 charged           prepare → preparing          cancel → cancelling          fail → compensating          change_address → charged
 preparing         dispatch → dispatching       cancel → cancelling          fail → compensating          change_address → preparing
 dispatching       confirm_dispatch → dispatched  halt → undeliverable
-undeliverable     retry → preparing            cancel → cancelling          change_address → undeliverable  extend → undeliverable       remind → undeliverable       escalate → undeliverable  ask → undeliverable  snooze → undeliverable  answer → undeliverable  resume → undeliverable
+undeliverable     retry → preparing            cancel → cancelling          change_address → undeliverable  extend → undeliverable       remind → undeliverable       escalate → undeliverable  ask → undeliverable  snooze → undeliverable  answer → undeliverable  resume → undeliverable  claim → undeliverable  unclaim → undeliverable  hand_over → undeliverable  take_over → undeliverable
 dispatched        complete → completed
 completed
 invalid
@@ -104,6 +105,11 @@ def test_who_waits_for_people_can_be_given_time_and_help() -> None:
     assert {"stock_short", "unconfirmed", "undeliverable"} == NEEDS_ATTENTION
     assert {status for status in Status if may(status, Action.RETRY)} == NEEDS_ATTENTION
     assert {status for status in Status if may(status, Action.EXTEND)} == NEEDS_ATTENTION | {"in_review"}
+
+
+def test_what_waits_for_people_can_be_in_somebodys_hands() -> None:
+    for action in CLAIMING:
+        assert {status for status in Status if may(status, action)} == NEEDS_ATTENTION | {"in_review"}
 
 
 def test_only_an_open_review_is_decided_on() -> None:

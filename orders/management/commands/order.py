@@ -20,9 +20,21 @@ from django.utils import timezone
 from orders import cli, live, money, selectors
 from orders.live_state import live_state, live_state_of
 from orders.models import ActorKind, Order
-from orders.services import actors, addressing, asking, attending, placing, refunding, reviewing, transitions, undoing
+from orders.services import (
+    actors,
+    addressing,
+    asking,
+    attending,
+    claiming,
+    holding,
+    placing,
+    refunding,
+    reviewing,
+    transitions,
+    undoing,
+)
 from orders.services.texts import wrong_with_text
-from orders.states import TERMINAL
+from orders.states import TERMINAL, Status
 
 PLACED_BY = actors.Actor(ActorKind.SYSTEM, "Command line")
 LISTEN_CHECK_SECONDS = 2.0
@@ -35,7 +47,9 @@ from placing to the end:
   order show CS-104233
   order watch CS-104233
   order approve CS-104233 --as alice
-  order reject CS-104233 --as alice --reason "The card is not hers"
+  order reject CS-104233 --as alice --code card --reason "The bank called"
+  order claim CS-104233 --as alice
+  order hand-over CS-104233 --as alice --to bob
   order extend CS-104233 --as dana --by 4h --reason "She calls back"
   order ask CS-104233 --as alice --question "Which flat is it?" --for 4h
   order snooze CS-104233 --as alice --reason "She calls back" --for 30m
@@ -81,11 +95,14 @@ class Command(BaseCommand):
         ):
             deciding = decisions[name] = verb(name, handler, told)
             deciding.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
+            _seen_argument(deciding)
             if name != "approve":
-                deciding.add_argument("--reason", default="", required=name != "cancel", help="why")
+                deciding.add_argument("--reason", default="", required=name in ("extend", "refund"), help="why")
+        decisions["reject"].add_argument("--code", default="", help="of a reason that the desk keeps, such as fraud")
         retrying = verb("retry", self.retry, "Let an order that waits for help try again.")
         retrying.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
         retrying.add_argument("--note", default="", help="what was put right")
+        _seen_argument(retrying)
         for name, doing, told in (
             ("ask", self.ask, "Ask the customer by mail; until the answer an order that waits for people is put off."),
             ("snooze", self.snooze, "Put an order that waits for people off for a while."),
@@ -94,12 +111,25 @@ class Command(BaseCommand):
             waiting = verb(name, doing, told)
             waiting.add_argument("--as", dest="user", required=True, metavar="USER", help="who does so")
             if name != "resume":
+                _seen_argument(waiting)
                 said = ("--question", "what the customer is asked") if name == "ask" else ("--reason", "why")
                 waiting.add_argument(said[0], required=True, help=said[1])
                 waiting.add_argument("--for", dest="wait", type=_span, required=True, metavar="4h", help="how long")
         moving = verb("address", self.address, "Change where an order goes, until the carrier is called.")
         moving.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
         _address_arguments(moving, required=True)
+        _seen_argument(moving)
+        hands: tuple[tuple[str, Callable[..., None], str], ...] = (
+            ("claim", self.claim, "Take an order that waits for people in hand."),
+            ("unclaim", self.unclaim, "Give an order back to all."),
+            ("hand-over", self.hand_over, "Put an order into a colleague's hands."),
+            ("take-over", self.take_over, "Take an order out of a colleague's hands."),
+        )
+        for name, handles, told in hands:
+            deciding = decisions[name] = verb(name, handles, told)
+            deciding.add_argument("--as", dest="user", required=True, metavar="USER", help="who does it")
+        decisions["hand-over"].add_argument("--to", required=True, metavar="USER", help="whose hands")
+        decisions["take-over"].add_argument("--reason", default="", help="why")
         decisions["extend"].add_argument(
             "--by",
             type=_span,
@@ -172,43 +202,74 @@ class Command(BaseCommand):
                 line = {"order": order.number, "live": cli.live_json(state)}
                 self.write(_document(line) if json else cli.plain(f"          {tried}"))
 
-    def approve(self, *, order: str, user: str, json: bool, **options: Any) -> None:
+    def claim(self, *, order: str, user: str, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
-        reviewing.approve(order_id=found.pk, actor=actor, at=timezone.now())
+        claiming.claim(order_id=found.pk, actor=actor, at=timezone.now())
+        self.answer(found, json=json, told=f"{found.number} is in the hands of {actor.name}.")
+
+    def unclaim(self, *, order: str, user: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        claiming.unclaim(order_id=found.pk, actor=actor, at=timezone.now())
+        self.answer(found, json=json, told=f"{found.number} is in nobody's hands.")
+
+    def hand_over(self, *, order: str, user: str, to: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        claiming.hand_over(order_id=found.pk, actor=actor, at=timezone.now(), to=to)
+        self.answer(found, json=json, told=f"{found.number} is in the hands of {cli.plain(to)}.")
+
+    def take_over(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        claiming.take_over(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
+        self.answer(found, json=json, told=f"{found.number} is in the hands of {actor.name}.")
+
+    def approve(self, *, order: str, user: str, seen: int | None, json: bool, **options: Any) -> None:
+        found, actor = cli.find(order), _operator(user)
+        after = reviewing.approve(order_id=found.pk, actor=actor, at=timezone.now(), seen=seen)
+        needs_another = after.status_now == Status.IN_REVIEW
+        self.answer(found, json=json, told=cli.endorsed_text(found) if needs_another else "")
+
+    def reject(
+        self, *, order: str, user: str, reason: str, code: str, seen: int | None, json: bool, **options: Any
+    ) -> None:
+        found, actor = cli.find(order), _operator(user)
+        reviewing.reject(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason, code=code, seen=seen)
         self.answer(found, json=json)
 
-    def reject(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
+    def retry(self, *, order: str, user: str, note: str, seen: int | None, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
-        reviewing.reject(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
+        attending.retry(order_id=found.pk, actor=actor, at=timezone.now(), note=note, seen=seen)
         self.answer(found, json=json)
 
-    def retry(self, *, order: str, user: str, note: str, json: bool, **options: Any) -> None:
-        found, actor = cli.find(order), _operator(user)
-        attending.retry(order_id=found.pk, actor=actor, at=timezone.now(), note=note)
-        self.answer(found, json=json)
-
-    def address(self, *, order: str, user: str, json: bool, **options: Any) -> None:
+    def address(self, *, order: str, user: str, seen: int | None, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
         address = placing.Address(**{part: options[part] or "" for part in cli.ADDRESS_PARTS})
-        changed = addressing.change_address(order_id=found.pk, actor=actor, at=timezone.now(), address=address)
+        changed = addressing.change_address(
+            order_id=found.pk, actor=actor, at=timezone.now(), address=address, seen=seen
+        )
         found.refresh_from_db()
         self.answer(found, json=json, told=cli.address_text(found, changed=changed), changed=changed)
 
-    def extend(self, *, order: str, user: str, reason: str, by: timedelta, json: bool, **options: Any) -> None:
+    def extend(
+        self, *, order: str, user: str, reason: str, by: timedelta, seen: int | None, json: bool, **options: Any
+    ) -> None:
         found, actor, now = cli.find(order), _operator(user), timezone.now()
-        review = reviewing.open_review(found)
+        review = holding.open_review(found)
         due_at = max(now, review.due_at if review else now) + by
-        reviewing.extend(order_id=found.pk, actor=actor, at=now, due_at=due_at, reason=reason)
+        reviewing.extend(order_id=found.pk, actor=actor, at=now, due_at=due_at, reason=reason, seen=seen)
         self.answer(found, json=json, told=cli.deadline_text(found, due_at), due_at=due_at.isoformat())
 
-    def ask(self, *, order: str, user: str, question: str, wait: timedelta, json: bool, **options: Any) -> None:
+    def ask(
+        self, *, order: str, user: str, question: str, wait: timedelta, seen: int | None, json: bool, **options: Any
+    ) -> None:
         found, actor, now = cli.find(order), _operator(user), timezone.now()
-        asking.ask(order_id=found.pk, actor=actor, at=now, question=question, until=now + wait)
+        asking.ask(order_id=found.pk, actor=actor, at=now, question=question, until=now + wait, seen=seen)
         self.answer_until(found, now + wait, json=json)
 
-    def snooze(self, *, order: str, user: str, reason: str, wait: timedelta, json: bool, **options: Any) -> None:
+    def snooze(
+        self, *, order: str, user: str, reason: str, wait: timedelta, seen: int | None, json: bool, **options: Any
+    ) -> None:
         found, actor, now = cli.find(order), _operator(user), timezone.now()
-        asking.snooze(order_id=found.pk, actor=actor, at=now, reason=reason, until=now + wait)
+        asking.snooze(order_id=found.pk, actor=actor, at=now, reason=reason, until=now + wait, seen=seen)
         self.answer_until(found, now + wait, json=json)
 
     def answer_until(self, order: Order, until: datetime, *, json: bool) -> None:
@@ -220,7 +281,16 @@ class Command(BaseCommand):
         self.answer(found, json=json)
 
     def refund(
-        self, *, order: str, user: str, reason: str, amount: Decimal, number: int | None, json: bool, **options: Any
+        self,
+        *,
+        order: str,
+        user: str,
+        reason: str,
+        amount: Decimal,
+        number: int | None,
+        seen: int | None,
+        json: bool,
+        **options: Any,
     ) -> None:
         found, actor = cli.find(order), _operator(user)
         try:
@@ -228,14 +298,20 @@ class Command(BaseCommand):
         except ValueError as wrong:
             raise CommandError(f"--amount: {wrong}.") from None
         payment = refunding.refund(
-            order_id=found.pk, amount_minor=minor, reason=reason, actor=actor, at=timezone.now(), number=number
+            order_id=found.pk,
+            amount_minor=minor,
+            reason=reason,
+            actor=actor,
+            at=timezone.now(),
+            number=number,
+            seen=seen,
         )
         told = cli.refund_text(found, payment)
         self.answer(found, json=json, told=told, refund=cli.payment_json(payment))
 
-    def cancel(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
+    def cancel(self, *, order: str, user: str, reason: str, seen: int | None, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
-        undoing.cancel(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
+        undoing.cancel(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason, seen=seen)
         self.answer(found, json=json)
 
     def answer(self, order: Order, *, json: bool, told: str = "", **beside: object) -> None:
@@ -266,6 +342,15 @@ def _address_arguments(parser: ArgumentParser, *, required: bool = False) -> Non
     for part in ("line1", "line2", "city", "region", "postal-code"):
         parser.add_argument(f"--{part}", help="of the address")
     parser.add_argument("--country", required=required, help="of the address, such as DE")
+
+
+def _seen_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--version",
+        dest="seen",
+        type=int,
+        help="which version of the order is meant, as --json tells it: refused where something has happened since",
+    )
 
 
 def _order_text(options: dict[str, Any]) -> bytes:
