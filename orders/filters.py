@@ -143,7 +143,7 @@ STATUSES = {ATTENTION: "Needs help", **{status.value: wording.STATUS_WORDS[statu
 SPANS = {"1h": "hour", "4h": "4 hours", "24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 PLACED = {key: f"In the last {words}" for key, words in SPANS.items()}
 DUE = {OVERDUE: "Overdue"} | {key: f"Within the {'next ' if key == '1h' else ''}{SPANS[key]}" for key in SPANS}
-ASKED = {LEADS: "Leads only", CUSTOMER: "Waiting for the customer"}
+ASKED = {LEADS: "Leads only", CUSTOMER: "The customer, or put off"}
 SORTS: dict[str, str] = {
     Sort.DEADLINE: "Next deadline",
     Sort.AMOUNT: "Largest amount",

@@ -96,6 +96,11 @@ class WaitForm(forms.Form):
         waits = [(wait, words) for wait, words in cls.WAITS if timedelta(minutes=int(wait)) <= max(left, most)]
         return [*waits, (cls.DEADLINE, cls.TO_DEADLINE)] if left > 2 * cls.BEFORE_DEADLINE else waits
 
+    @classmethod
+    def usual(cls, left: timedelta) -> str:
+        """A day, or what fits into half the time that is left."""
+        return next((wait for wait in ("1440", "240") if timedelta(minutes=int(wait)) <= left / 2), "60")
+
     def times(self, *, due_at: datetime, at: datetime) -> tuple[datetime, datetime | None]:
         """Until when it waits, and its new deadline, where that moves."""
         wait = self.cleaned_data["wait"]

@@ -267,8 +267,8 @@ def render_desk(kinds: Collection[Viewer]) -> tuple[tuple[object, ...], dict[Con
     """What the desk says around every page, and the frames that say it."""
     state = desk_state()
     try:
-        engine, waiting, helpless = state["engine"], state["waiting"], state["helpless"]
-        told = (engine.state, engine.unserved, str(engine.undelivered), str(waiting), str(helpless))
+        engine, *counts = (state[name] for name in ("engine", "waiting", "helpless", "put_off"))
+        told = (engine.state, engine.unserved, str(engine.undelivered), *map(str, counts))
     finally:
         connections.close_all()
     sent = {}

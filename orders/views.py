@@ -355,7 +355,9 @@ def _asking(user: Person, detail: selectors.OrderDetail) -> dict[str, Any]:
     most = timedelta.max if _has_perm(user, EXTEND_FREELY) else timedelta(0) if review.extended else FIRST_EXTENSION
     return {
         "questions": questions,
-        "put_off": selectors.is_put_off(review, at=now),
+        "is_put_off": selectors.is_put_off(review, at=now),
+        "waits_for_answer": bool(questions) and questions[-1].question == review.waits_for,
+        "usual_wait": WaitForm.usual(review.due_at - now),
         "extends_once": most == FIRST_EXTENSION,
         "waits": WaitForm.waits(left=review.due_at - now, most=most),
         "why_not_by_mail": asking.why_not_by_mail(detail.order),

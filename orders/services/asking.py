@@ -201,15 +201,15 @@ def _put_off(
     said: str,
     seen: int | None,
 ) -> tuple[Order, Review]:
-    if due_at:
-        extend(order_id=order_id, actor=actor, at=at, due_at=due_at, reason=said)
     order = lock(order_id)
     review = _open_to(order, action, actor, at)
     if review.back_at and review.back_at > at:
         earlier = order.events.filter(type__in=[Action.ASK, Action.SNOOZE])
         raise AlreadyPutOff(earlier.latest("sequence"))
     holding.check_seen(order, action, seen=seen)
-    if not at < until <= review.due_at:
+    if due_at:
+        order = extend(order_id=order_id, actor=actor, at=at, due_at=due_at, reason=said)
+    if not at < until <= (due_at or review.due_at):
         raise CannotWait("It can wait until its deadline at the latest: for longer the deadline has to move, too.")
     order.reviews.filter(pk=review.pk).update(
         back_at=until, waits_for=said, put_off_by=actor.user, **holding.IN_NO_HANDS

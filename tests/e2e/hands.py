@@ -105,6 +105,11 @@ def with_status(status: str) -> list[dict[str, str]]:
     return [{"id": str(order.pk), "number": order.number} for order in orders]
 
 
+def mail(order: str, kind: str) -> str:
+    """What the customer was written last, of that kind."""
+    return _order(order).mails.filter(kind=kind).latest("id").body
+
+
 def decisions(order: str) -> list[list[str]]:
     """What the events say was decided, and by whom."""
     events = _order(order).events.filter(type__in=["approve", "reject", "cancel"]).order_by("sequence")
@@ -119,7 +124,7 @@ def _operator(name: str) -> Actor:
     return Actor.operator(User.objects.get(username=name))
 
 
-KNOWN = (people, place, approve, reject, retry, cancel, expire, fail, heartbeat, status, with_status, decisions)
+KNOWN = (people, place, approve, reject, retry, cancel, expire, fail, heartbeat, status, with_status, mail, decisions)
 
 
 def main() -> None:

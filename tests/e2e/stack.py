@@ -65,6 +65,8 @@ class Stack:
             "TEMPORAL_SHIPPING_QUEUE": f"shipping-{suffix}",
             "SIMULATOR_SECONDS": "0.05",
             "WEB_BIND": f"127.0.0.1:{self.port}",
+            "DESK_URL": self.url,
+            "MAIL_URL": (folder / "mails").as_uri(),
             "PYTHONUNBUFFERED": "1",
             **settings,
         }

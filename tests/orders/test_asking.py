@@ -1,6 +1,7 @@
 """Putting a review off: asking the customer, waiting for a time, and how it comes back; as the row has it."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,8 +11,10 @@ from pytest_django import Settings
 
 from orders import selectors
 from orders.models import InfoRequest, Order, Outbox
-from orders.services import asking, reviewing
+from orders.services import addressing, asking, claiming, reviewing
 from orders.services.actors import SYSTEM, Actor, NotPermitted
+from orders.services.holding import InOtherHands, PageIsStale
+from orders.services.placing import Address
 from orders.services.reviewing import AlreadyDecided, DeadlineRefused
 from orders.services.transitions import ActionRefused
 from tests.conftest import PlaceOrder
@@ -252,6 +255,23 @@ def test_two_do_not_put_it_off_at_once(asked: InfoRequest, as_bob: Actor, now: d
             asking.snooze(order_id=asked.review.order_id, actor=as_bob, at=now, reason="x", until=now + HOUR)
 
     assert InfoRequest.objects.count() == 1
+
+
+def test_what_a_colleague_has_in_hand_or_has_changed_since_is_not_put_off(
+    order_in_review: Order, as_alice: Actor, as_bob: Actor, now: datetime
+) -> None:
+    seen = order_in_review.version
+    wanted: dict[str, Any] = {"order_id": order_in_review.pk, "at": now, "reason": "x", "until": now + HOUR}
+
+    claiming.claim(order_id=order_in_review.pk, actor=as_bob, at=now)
+    with pytest.raises(InOtherHands, match="bob has it in hand"):
+        asking.snooze(**wanted, actor=as_alice)
+    addressing.change_address(order_id=order_in_review.pk, actor=as_bob, at=now, address=Address("FR", city="Paris"))
+    with pytest.raises(PageIsStale, match="change address by bob"):
+        asking.snooze(**wanted, actor=as_bob, seen=seen)
+    asking.snooze(**wanted, actor=as_bob)
+
+    assert order_in_review.reviews.get().claimed_by is None
 
 
 def test_viewers_the_engine_and_the_late_are_refused(
