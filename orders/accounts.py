@@ -102,3 +102,21 @@ def create_bench_operator() -> User:
         user.save()
     user.groups.set([Group.objects.get(name=Role.OPERATOR)])
     return user
+
+
+SEED_OPERATORS = ("ada", "ben", "cleo", "dov", "eva", "finn")
+
+
+@transaction.atomic
+def create_seed_operators() -> list[User]:
+    """Who decided on made-up orders: operators with whom nobody can sign in."""
+    create_roles()
+    operators = []
+    for name in SEED_OPERATORS:
+        user, created = User.objects.get_or_create(username=name)
+        if created:
+            user.set_unusable_password()
+            user.save()
+            user.groups.set([Group.objects.get(name=Role.OPERATOR)])
+        operators.append(user)
+    return operators
