@@ -39,6 +39,7 @@ from orders.models import (
     RejectReason,
     Reservation,
     Review,
+    SavedView,
     Shipment,
 )
 from orders.money import format_money
@@ -427,6 +428,14 @@ class PreferencesAdmin(Records):
     list_select_related = ("user",)
     search_fields = ("user__username__exact",)
     search_help_text = "A person's whole name at sign-in."
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(Records):
+    list_display = ("name", "owner", "is_shared", "query", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("owner__username__exact", "name__exact")
+    search_help_text = "A person's whole name at sign-in, or a view's whole name."
 
 
 @admin.register(Group)

@@ -153,6 +153,15 @@ SORTS: dict[str, str] = {
 }
 
 
+# Views that everybody has, besides what people save: name and query.
+STANDING_VIEWS = (
+    ("Overdue", "due=overdue"),
+    ("Escalated", "asked=leads"),
+    ("Needs help", "status=attention"),
+    ("Waiting for the customer", "asked=customer"),
+)
+
+
 def _in_words(name: str, value: str) -> str:
     words: dict[str, Mapping[str, str]] = {
         "status": STATUSES,

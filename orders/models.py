@@ -748,6 +748,27 @@ class BulkMember(models.Model):
         return f"{self.bulk_id} #{self.position}"
 
 
+class SavedView(models.Model):
+    """A filter under a name, as a tab above the queue: of one person, or shared with everybody."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="views")
+    name = models.CharField(max_length=40)
+    query = models.CharField(max_length=1_000, help_text="As the URL has it after the question mark.")
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "name"], name="view_name_once_per_owner"),
+            models.UniqueConstraint(fields=["name"], condition=Q(is_shared=True), name="view_name_once_among_shared"),
+            models.CheckConstraint(condition=~Q(name="") & ~Q(query=""), name="view_says_something"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Heartbeat(models.Model):
     """The life sign of one worker process, and when it last reached Temporal."""
 

@@ -66,6 +66,8 @@ SEE_TEAM = "orders.see_team"
 EXTEND_FREELY = "orders.extend_freely"
 FIRST_EXTENSION = timedelta(hours=4)  # without that right: the most, and once a review
 KEEP_REASONS = "orders.keep_reject_reasons"
+EXPORT = "orders.export_orders"
+SHARE_VIEWS = "orders.share_views"
 
 # The permissions are declared, the groups filled and the page of roles written from this.
 RIGHTS = (
@@ -74,6 +76,8 @@ RIGHTS = (
     Right(EXTEND_FREELY, "give an order more than 4 hours more, or more time once again", _LEADS),
     Right(SEE_TEAM, "see how the team is doing", _LEADS),
     Right(KEEP_REASONS, "keep the reasons for rejecting", _LEADS),
+    Right(EXPORT, "take orders away as a file", frozenset({Role.OPERATOR, Role.LEAD, Role.ADMIN})),
+    Right(SHARE_VIEWS, "save views of the queue for everybody", _LEADS),
 )
 
 # Who keeps accounts, goods and the programs that call the API, and sees the raw records.

@@ -4,7 +4,7 @@ are capped.
 
 import re
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -378,10 +378,8 @@ def orders_page(
 
     By deadline only those are listed that wait for people, and by risk those that were ever put to review.
     """
-    fitting: QuerySet[Any, Any] = orders_that_fit(wanted, at=at, viewer=viewer)
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
-    if by.of_reviews:
-        fitting = _reviews_that_fit(wanted, at=at, viewer=viewer, by=by)
+    fitting = _rows_that_fit(wanted, at=at, viewer=viewer, by=by)
     found = list(by.after(fitting, newer_than or older_than, backwards=newer_than is not None)[: PAGE + 1])
     shown, more = found[:PAGE], len(found) > PAGE
     if newer_than:
@@ -393,6 +391,18 @@ def orders_page(
         newer=by.place(shown[0]) if shown and more_newer else None,
         older=by.place(shown[-1]) if shown and more_older else None,
     )
+
+
+def walk(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None, at_a_time: int
+) -> Iterator[Sequence[Order]]:
+    """All orders that fit, in their list's order, so many at a time, each time by a query of its own."""
+    by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
+    fitting = _rows_that_fit(wanted, at=at, viewer=viewer, by=by)
+    place = None
+    while found := list(by.after(fitting, place)[:at_a_time]):
+        yield [row.order for row in found] if by.of_reviews else found
+        place = by.place(found[-1])
 
 
 def orders_that_fit(
@@ -407,9 +417,12 @@ def orders_that_fit(
     return fitting
 
 
-def _reviews_that_fit(
+def _rows_that_fit(
     wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, by: "_By"
-) -> QuerySet[Review]:
+) -> QuerySet[Any, Any]:
+    """What a list of orders that is sorted so is read from: orders, or reviews with their orders."""
+    if not by.of_reviews:
+        return orders_that_fit(wanted, at=at, viewer=viewer)
     if by.column == "due_at":
         return queue_that_fits(wanted, at=at, viewer=viewer).select_related("order")
     conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)

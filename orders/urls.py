@@ -1,12 +1,13 @@
 from django.urls import path
 
-from orders import answering, bulks, deciding, live, noting, one_order, people, views, webhooks
+from orders import answering, bulks, deciding, live, noting, one_order, people, saved_views, views, webhooks
 
 app_name = "orders"
 
 urlpatterns = [
     path("", views.queue, name="queue"),
     path("orders/", views.orders, name="orders"),
+    path("orders/export/", views.export, name="export"),
     path("orders/<uuid:order_id>/", views.order, name="order"),
     path("orders/<uuid:order_id>/claim/", deciding.claim, name="claim"),
     path("orders/<uuid:order_id>/renew/", deciding.renew, name="renew"),
@@ -20,6 +21,9 @@ urlpatterns = [
     path("orders/<uuid:order_id>/retry/", deciding.retry, name="retry"),
     path("orders/<uuid:order_id>/change_address/", deciding.change_address, name="change_address"),
     path("orders/<uuid:order_id>/cancel/", deciding.cancel, name="cancel"),
+    path("views/", saved_views.save_view, name="save_view"),
+    path("views/<int:view_id>/rename/", saved_views.rename_view, name="rename_view"),
+    path("views/<int:view_id>/delete/", saved_views.delete_view, name="delete_view"),
     path("me/", people.me, name="me"),
     path("me/preferences/", people.prefer, name="prefer"),
     path("team/", people.team, name="team"),
@@ -39,6 +43,7 @@ urlpatterns = [
     path("answer/<str:token>/", answering.answer, name="answer"),
     path("live/", live.stream, name="live"),
     path("live/queue/", views.catch_up_queue, name="catch_up_queue"),
+    path("live/views/", saved_views.count_views, name="count_views"),
     path("live/orders/", views.catch_up_orders, name="catch_up_orders"),
     path("live/orders/<uuid:order_id>/", views.catch_up_order, name="catch_up_order"),
     path("live/desk/", views.catch_up_desk, name="catch_up_desk"),

@@ -1,6 +1,7 @@
 """The desk's pages, and what keeps them true. Nothing here changes an order: see `deciding`."""
 
 import contextlib
+import logging
 import re
 import time
 import uuid
@@ -15,7 +16,8 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.templatetags.static import static
@@ -24,14 +26,14 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import live, notes, one_order, related, selectors, stuck, timeline, wording
+from orders import exporting, filters, live, notes, one_order, related, saved_views, selectors, stuck, timeline, wording
 from orders.context import desk
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
 from orders.forms import AddressForm, ExtendForm, WaitForm
 from orders.live_state import LiveState, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries_by_name, to_amount
-from orders.roles import DECIDE_ESCALATED, EXTEND_FREELY, FIRST_EXTENSION, WRITE_NOTES, permission
+from orders.roles import DECIDE_ESCALATED, EXPORT, EXTEND_FREELY, FIRST_EXTENSION, SHARE_VIEWS, WRITE_NOTES, permission
 from orders.services import asking, noting, refunding, reviewing
 from orders.services.actors import Actor
 from orders.services.holding import InOtherHands
@@ -46,6 +48,8 @@ from orders.states import (
     on_main_road,
 )
 from orders.templatetags.desk import money
+
+logger = logging.getLogger(__name__)
 
 Person = AbstractBaseUser | AnonymousUser
 
@@ -111,6 +115,9 @@ def queue(request: HttpRequest) -> HttpResponse:
             "is_first": after is None,
             "may_decide": may_decide(request.user),
             "leads": leads(request.user),
+            "tabs": saved_views.tabs(viewer=request.user, wanted=wanted, at=now),
+            "may_save_view": bool(wanted and wanted.query()),
+            "may_share_views": _has_perm(request.user, SHARE_VIEWS),
             "stuck": stuck.from_rows(at=now, most=6) if leads(request.user) else [],
             "may_extend": _has_perm(request.user, permission(Action.EXTEND)),
         },
@@ -167,8 +174,32 @@ def orders(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "orders/orders.html",
-        {"here": "orders", "form": form, "wanted": wanted, "page": page},
+        {
+            "here": "orders",
+            "form": form,
+            "wanted": wanted,
+            "page": page,
+            "may_export": _has_perm(request.user, EXPORT),
+        },
         status=200 if wanted else 422,
+    )
+
+
+@require_safe
+def export(request: HttpRequest) -> HttpResponseBase:
+    """What the list of orders shows, as a file."""
+    if not isinstance(request.user, User) or not _has_perm(request.user, EXPORT):
+        raise PermissionDenied("You can look at orders but not take them away as a file. Ask a lead if you need to.")
+    try:
+        wanted = filters.parse(request.GET, sorts=ORDERS_SORTS)
+    except filters.BadFilter:
+        return render(request, "400.html", status=400)
+    now = timezone.now()
+    logger.info("Orders exported by %s: %s", request.user, wanted.query() or "all")
+    return StreamingHttpResponse(
+        exporting.stream(wanted, viewer=request.user, at=now),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="orders-{now:%Y-%m-%d}.csv"'},
     )
 
 

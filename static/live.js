@@ -352,11 +352,30 @@
       setTimeout(catchUp, document.hidden ? Math.random() * 500 : 0);
     } else if (type === "change") {
       hearChange(JSON.parse(data));
+      countViews();
     } else if (type === "bulk") {
       if (document.querySelector(`[data-bulk="${JSON.parse(data).bulk}"]`)) catchUp();
     } else if (type === "desk") {
       JSON.parse(data).fragments.forEach(apply);
+      countViews();
     }
+  }
+
+  // Each person has tabs of their own, so their counts are asked for: at most every five seconds.
+  let counting = 0;
+
+  function countViews() {
+    const views = document.querySelector("[data-counts]");
+    if (counting || !views || document.hidden) return;
+    counting = setTimeout(async () => {
+      try {
+        const answer = await fetch(views.dataset.counts, { headers: { "HX-Request": "true" }, cache: "no-store" });
+        if (answer.ok) (await answer.json()).fragments.forEach(apply);
+      } catch {
+        // The next change asks again.
+      }
+      setTimeout(() => (counting = 0), 5_000);
+    }, 500 * Math.random());
   }
 
   function hearChange(change) {

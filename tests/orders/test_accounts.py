@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 DECIDES = {
     f"orders.{action}_order"
     for action in ("approve", "reject", "cancel", "retry", "change_address", "extend", "ask", "snooze", "resume")
-} | {"orders.write_note"}
+} | {"orders.write_note", "orders.export_orders"}
 DECIDES |= {f"orders.{action}_order" for action in ("claim", "unclaim", "hand_over")}
 KEEPS = {
     "auth.add_user",
@@ -38,6 +38,7 @@ LEADS = {
     "orders.decide_escalated_order",
     "orders.see_team",
     "orders.keep_reject_reasons",
+    "orders.share_views",
 }
 
 

@@ -168,7 +168,7 @@ def test_it_asks_the_database_as_often_for_many_as_for_one(
         review()
 
     # session, person, preferences, rights (2), queue, newest, counts, engine, mentions, reasons
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(17):
         at_alices.get("/")
 
 
