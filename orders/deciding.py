@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
@@ -53,7 +53,7 @@ from orders.services import (
 from orders.services.actors import Actor, NotPermitted
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import clock, decided, money
-from orders.views import Refusal, asking_fragment, order_page, row_or_404
+from orders.views import Refusal, address_changes, asking_fragment, order_page, row_or_404
 
 NOT_PERMITTED = "You can view orders but not decide on them. Ask a lead if you need to."
 
@@ -265,6 +265,21 @@ def change_address(asked: Asked) -> str:
     if not addressing.change_address(order_id=asked.order.pk, actor=asked.actor, at=now, address=address, seen=seen):
         raise transitions.ActionRefused("That is the address it has. Nothing was changed.")
     return f"{asked.order.number} goes to the new address."
+
+
+@require_POST
+def check_address(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    """Say what saving the typed address would change, and what is wrong with it. Changes nothing."""
+    order = row_or_404(order_id).order
+    if not isinstance(request.user, User) or not permits(Action.CHANGE_ADDRESS)(request.user):
+        raise PermissionDenied(NOT_PERMITTED)
+    form = AddressForm(request.POST)
+    errors = {name: " ".join(str(error) for error in errors) for name, errors in form.errors.items()}
+    fields = {name: request.POST.get(name, "") for name in form.fields}
+    if request.headers.get("HX-Request"):
+        context = {"changes": address_changes(order, fields), "errors": errors}
+        return render(request, "orders/_address_check.html", context, status=422 if errors else 200)
+    return order_page(request, order_id, refusal=Refusal("", "", "change_address", fields, errors))
 
 
 @decision(refunding.may_refund, lambda data, order: RefundForm(data, currency=order.currency))

@@ -10,6 +10,7 @@ from django import forms
 from django.http import QueryDict
 
 from orders import money
+from orders.addresses import wrong_for_country
 from orders.services.placing import Address, wrong_with_address
 from orders.services.texts import wrong_with_note
 from orders.timeline import ADDRESS_PARTS
@@ -123,7 +124,7 @@ class SnoozeForm(WaitForm):
 
 
 class AddressForm(forms.Form):
-    """Where an order goes. Only the country has to be there, as in placing."""
+    """Where an order goes, by the rules of its country: who types an address can put it right, unlike an old order."""
 
     LABELS: ClassVar[dict[str, str]] = ADDRESS_PARTS
 
@@ -140,6 +141,9 @@ class AddressForm(forms.Form):
         for name, wrong in wrong_with_address(self.address_in(self.cleaned_data)).items():
             part = name.removeprefix("address.")
             self.add_error(part, "Choose a country." if part == "country" else f"{self.LABELS[part]} {wrong}.")
+        for part, wrong in wrong_for_country(self.cleaned_data).items():
+            if part not in self.errors:
+                self.add_error(part, wrong)
 
     @staticmethod
     def address_in(cleaned: Mapping[str, str]) -> Address:

@@ -1,4 +1,6 @@
-"""One order: its timeline by kind, and why what cannot be done with it now cannot be done. Nothing here changes it."""
+"""One order: its timeline by kind, why what cannot be done with it now cannot be done, and all of it to be taken away.
+Nothing here changes it.
+"""
 
 import uuid
 from collections.abc import Mapping
@@ -7,14 +9,15 @@ from urllib.parse import urlsplit
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import selectors, timeline, wording
+from orders import audit, selectors, timeline, wording
 from orders.models import Order
-from orders.roles import MAY, Role, permission
+from orders.roles import EXPORT, MAY, Role, permission
 from orders.selectors import OrderDetail
 from orders.states import HUMAN_ACTIONS, TERMINAL, Action, may
 from orders.timeline import About
@@ -96,7 +99,49 @@ def refused(user: Person, detail: OrderDetail, *, without_refund: bool) -> Mappi
     return whys
 
 
-def must_see_orders(user: Person) -> None:
-    """Raises PermissionDenied."""
-    if not user.has_perms(["orders.view_order", "orders.view_event"]):  # type: ignore[union-attr]
-        raise PermissionDenied("Only who may see orders may take their records away.")
+# Taking it away
+
+
+@require_safe
+def print_order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    """All of it on paper: no buttons, every event, exact instants."""
+    found = _audit(order_id)
+    context = {"here": "", "order": found.order, "audit": found, "at": timezone.now()}
+    return render(request, "orders/print.html", context)
+
+
+@require_safe
+def audit_json(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    by = _must_export(request)
+    found = _audit(order_id)
+    told = audit.as_json(found, at=timezone.now(), by=by)
+    answer = JsonResponse(told, json_dumps_params={"ensure_ascii": False, "indent": 2})
+    answer.headers["Content-Disposition"] = f'attachment; filename="{found.order.number}-audit.json"'
+    return answer
+
+
+@require_safe
+def audit_csv(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    _must_export(request)
+    found = _audit(order_id)
+    name = f'attachment; filename="{found.order.number}-audit.csv"'
+    return HttpResponse(
+        audit.as_csv(found), content_type="text/csv; charset=utf-8", headers={"Content-Disposition": name}
+    )
+
+
+def _must_export(request: HttpRequest) -> str:
+    """Who takes it away.
+
+    Raises PermissionDenied.
+    """
+    if not request.user.has_perm(EXPORT):
+        raise PermissionDenied("You can look at orders but not take them away as a file. Ask a lead if you need to.")
+    return request.user.get_username()
+
+
+def _audit(order_id: uuid.UUID) -> audit.Audit:
+    try:
+        return audit.audit_of(order_id)
+    except Order.DoesNotExist:
+        raise Http404 from None

@@ -58,6 +58,7 @@ class Entry:
     changes: tuple[Change, ...] = ()
     moved: Change | None = None
     beside: str = ""
+    by: str = ""  # who did it, the desk itself included
 
 
 _TITLES: dict[str, str] = {
@@ -162,6 +163,7 @@ def tell(event: Event) -> Entry:
         changes,
         _moved_on(event.payload),
         among if changes and event.type in _TOLD_BY_CHANGES else detail,
+        event.actor,
     )
 
 

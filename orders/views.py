@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -37,6 +37,7 @@ from orders.roles import DECIDE_ESCALATED, EXPORT, EXTEND_FREELY, FIRST_EXTENSIO
 from orders.services import asking, noting, refunding, reviewing
 from orders.services.actors import Actor
 from orders.services.holding import InOtherHands
+from orders.services.placing import address_of
 from orders.states import (
     CLAIMING,
     HUMAN_ACTIONS,
@@ -348,9 +349,13 @@ def _order_context(
         "needs_help": status in NEEDS_ATTENTION,
         "related": related.related_orders(detail.order),
         "notes": notes.notes_of(order_id, seen_by=request.user.pk or 0),
+        "may_export": _has_perm(request.user, EXPORT),
         "may_note": _has_perm(request.user, WRITE_NOTES),
         **_asking(request.user, detail),
         "address_parts": _address_parts(detail.order, refusal),
+        "address_changes": address_changes(detail.order, refusal.fields)
+        if refusal and refusal.form == "change_address"
+        else None,
         "countries": countries_by_name(),
         "refund": (refund := _refund_ask(request.user, detail)),
         "refused": one_order.refused(request.user, detail, without_refund=refund is None and _may_refund(request.user)),
@@ -394,6 +399,11 @@ def _asking(user: Person, detail: selectors.OrderDetail) -> dict[str, Any]:
         "why_not_by_mail": asking.why_not_by_mail(detail.order),
         "extensions": [(minutes, words) for minutes, words in ExtendForm.MINUTES if timedelta(minutes=minutes) <= most],
     }
+
+
+def address_changes(order: Order, typed: Mapping[str, str]) -> tuple[timeline.Change, ...]:
+    """What would be another address than the order's."""
+    return timeline.address_changes(asdict(address_of(order)), {name: value.strip() for name, value in typed.items()})
 
 
 @dataclass(frozen=True)

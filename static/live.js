@@ -500,6 +500,13 @@
     place.append(said);
   }
 
+  // To print
+
+  for (const button of document.querySelectorAll("[data-print]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => window.print());
+  }
+
   // Panels
 
   document.addEventListener("toggle", (event) => {

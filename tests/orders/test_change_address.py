@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from orders import addresses, demo, money
 from orders.models import Order
 from orders.services import addressing, claiming
 from orders.services.actors import Actor
@@ -79,6 +80,88 @@ def test_what_is_wrong_is_said_beside_its_field_and_nothing_typed_is_lost(
     assert 'value="5 rue Cler"' in page or field == "line1"
     assert 'value="75007"' in page or field == "postal_code"
     assert city(order_in_review) == "Berlin"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        (
+            {"postal_code": "7500"},
+            "postal_code",
+            "France has no such postal codes. They look like 33380 or 34092.",
+        ),
+        (
+            {"postal_code": ""},
+            "postal_code",
+            "The postal code is missing; addresses in that country need it.",
+        ),
+        (
+            {"country": "US", "postal_code": "97214-1234"},
+            "region",
+            "The state is missing; addresses in that country need it.",
+        ),
+        ({"line1": " "}, "line1", "The street and number is missing; addresses in that country need it."),
+        ({"country": "GB", "postal_code": "SW1A 1AA x"}, "postal_code", "United Kingdom has no such postal codes."),
+    ],
+)
+def test_what_the_country_asks_for_is_said_beside_the_field(
+    at_alices: Client, order_in_review: Order, changes: dict[str, str], field: str, said: str
+) -> None:
+    answer = at_alices.post(url(order_in_review), PARIS | changes)
+
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert f'id="{field}-wrong-{order_in_review.pk}" role="alert" data-keep>{said}' in page
+    assert page.count('aria-invalid="true"') == 1
+    assert city(order_in_review) == "Berlin"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        PARIS,
+        PARIS | {"country": "GB", "postal_code": "ec1y 8sy", "city": "London"},
+        PARIS | {"country": "IE", "postal_code": "", "city": "Cork"},
+        PARIS | {"country": "AQ", "postal_code": "", "city": "South Pole"},
+        PARIS | {"country": "IC", "postal_code": "", "city": "Las Palmas"},  # of which nothing is known
+    ],
+)
+def test_what_the_country_does_not_ask_for_is_not_asked_for(
+    at_alices: Client, order_in_review: Order, address: dict[str, str]
+) -> None:
+    assert at_alices.post(url(order_in_review), address).status_code == 302
+    assert city(order_in_review) == address["city"]
+
+
+def test_every_country_has_rules_or_none_and_the_demo_shops_customers_keep_them() -> None:
+    for code in money.countries():
+        addresses.wrong_for_country({"country": code, "postal_code": "1"})
+    for home in demo.COUNTRIES:
+        for postal_code, town, region in home.places:
+            lives = {"country": home.code, "line1": "1", "city": town, "postal_code": postal_code, "region": region}
+            assert addresses.wrong_for_country(lives) == {}, lives
+
+
+def test_before_it_is_saved_one_sees_what_would_change(at_alices: Client, order_in_review: Order) -> None:
+    check = reverse("orders:check_address", args=[order_in_review.pk])
+
+    by_htmx = at_alices.post(check, PARIS, headers={"HX-Request": "true"})
+    wrong = at_alices.post(check, PARIS | {"postal_code": "1"}, headers={"HX-Request": "true"})
+    plain = at_alices.post(check, PARIS).content.decode()
+
+    assert '<span class="quiet">Town</span> <del>Berlin</del> → <ins>Paris</ins>' in by_htmx.content.decode()
+    assert (by_htmx.status_code, wrong.status_code) == (200, 422)
+    assert "France has no such postal codes." in wrong.content.decode()
+    assert "<del>Berlin</del> → <ins>Paris</ins>" in plain
+    assert 'value="5 rue Cler"' in plain
+    assert city(order_in_review) == "Berlin"
+    assert not order_in_review.events.filter(type="change_address").exists()
+
+
+def test_a_viewer_may_not_even_check(viewer: User, signed_in: SignedIn, order_in_review: Order) -> None:
+    check = reverse("orders:check_address", args=[order_in_review.pk])
+
+    assert signed_in(viewer).post(check, PARIS).status_code == 403
 
 
 def test_names_with_signs_of_html_are_shown_as_they_are(at_alices: Client, order_in_review: Order) -> None:
