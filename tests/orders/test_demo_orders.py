@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
-from orders import demo, money
+from orders import accounts, demo, money
 from orders.management.commands.demo_orders import Stream
-from orders.models import Order, Product
+from orders.models import InfoRequest, Order, Product, Review
 from orders.services import fulfilling, placing, reviewing
 from temporal_workers.providers.simulated import SimulatedCarrier
 from tests.orders.processes import database_away, started, wait_until
@@ -115,6 +116,28 @@ def test_every_order_of_a_long_day_can_be_placed_and_paid_for() -> None:
     assert len(_placed()) == 150
     for order in _placed():
         assert order.total_minor == sum(line.total_minor for line in order.lines.all()) > 0
+
+
+@pytest.mark.django_db
+def test_the_desk_shows_at_first_sight_what_waits_and_who_is_at_what(settings: Settings) -> None:
+    settings.CUSTOMERS_GET_MAIL, settings.EMAIL_FILE_PATH, settings.DESK_URL = True, "mails", "https://desk.example"
+    stream, now = Stream(1), datetime.now(UTC)
+    stream.open(14)
+    stream.set_the_scene()
+    assert not stream.is_staged  # nothing is in review yet, and nobody is there
+    accounts.create_demo_cast()
+    for order in _placed():
+        reviewing.receive_order(order_id=order.pk, at=now)
+        reviewing.validate_order(order_id=order.pk, at=now)
+
+    for _ in range(2):
+        stream.set_the_scene()
+
+    assert stream.is_staged
+    reviews = Review.objects.filter(decision="")
+    assert sorted(reviews.filter(back_at__gt=now).values_list("put_off_by__username", flat=True)) == ["alice", "alice"]
+    assert reviews.get(claimed_by__isnull=False).order.notes.count() == 1
+    assert [bool(asked.answer) for asked in InfoRequest.objects.order_by("id")] == [False, True]
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from orders import demo, money
+from orders import demo, money, staging
 from orders.models import ActorKind, Order
 from orders.services import actors, placing, stocking
 from orders.states import WAITS_FOR_PEOPLE, Status
@@ -20,6 +20,7 @@ from orders.states import WAITS_FOR_PEOPLE, Status
 UNDECIDED = (Status.PLACED, Status.RECEIVED, Status.VALIDATED, *WAITS_FOR_PEOPLE)
 BETWEEN_FIRST = timedelta(minutes=23)
 RETRY_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 
 log = logging.getLogger("demo")
 
@@ -40,9 +41,13 @@ class Command(BaseCommand):
             signal.signal(stop, lambda *_: sys.exit(0))
         stream = Stream(seed)
         _insist(lambda: stream.open(first))
+        next_at = time.monotonic() + every
         while True:
-            time.sleep(every)
-            _insist(lambda: stream.go_on(most_waiting))
+            time.sleep(min(every, LOOK_SECONDS))
+            _insist(stream.set_the_scene)
+            if time.monotonic() >= next_at:
+                next_at += every
+                _insist(lambda: stream.go_on(most_waiting))
 
 
 class Stream:
@@ -51,6 +56,7 @@ class Stream:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.n = 0
+        self.is_staged = False
 
     def open(self, first: int) -> None:
         """Fill the shop's shelves, and the desk where nothing waits there."""
@@ -67,6 +73,10 @@ class Stream:
     def go_on(self, most_waiting: int) -> None:
         if _undecided() < most_waiting:
             self.place_next(placed_at=timezone.now())
+
+    def set_the_scene(self) -> None:
+        """Once the first orders have come to review: see `staging`."""
+        self.is_staged = self.is_staged or staging.stage(at=timezone.now())
 
     def place_next(self, *, placed_at: datetime) -> None:
         new = demo.new_order(self.n, seed=self.seed, placed_at=placed_at)
