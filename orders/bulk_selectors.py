@@ -57,6 +57,7 @@ class Refused:
 class BulkPage:
     progress: Progress
     refused: Sequence[Refused]
+    endorsed: int  # how many were approved by the first of two people
     members: Sequence[BulkMember]
     next: int | None  # the position to go on after
 
@@ -95,6 +96,7 @@ def bulk_page(bulk: Bulk, *, after: int = 0) -> BulkPage:
             )
             for why, number in reasons
         ],
+        endorsed=bulk.members.filter(result=BulkMember.Result.DONE).exclude(why="").count(),
         members=found[:MEMBERS_SHOWN],
         next=found[MEMBERS_SHOWN - 1].position if len(found) > MEMBERS_SHOWN else None,
     )
@@ -102,7 +104,7 @@ def bulk_page(bulk: Bulk, *, after: int = 0) -> BulkPage:
 
 def bulks_page(*, of: User | None = None, older_than: Cursor | None = None) -> tuple[list[Progress], Cursor | None]:
     """Bulks, the newest first, of one person or of all; and where to go on."""
-    bulks = Bulk.objects.select_related("made_by").order_by("-made_at", "-id")
+    bulks = Bulk.objects.select_related("made_by", "colleague", "reject_reason").order_by("-made_at", "-id")
     if of:
         bulks = bulks.filter(made_by=of)
     if older_than and isinstance(older_than.at, datetime):

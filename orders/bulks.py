@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,9 +19,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from orders import bulk_selectors, filters, live, selectors
 from orders.context import desk_state
-from orders.forms import ExtendForm, ReasonForm
-from orders.models import Bulk, Order
-from orders.roles import SEE_TEAM
+from orders.forms import ExtendForm, HandOverForm, RejectForm
+from orders.models import Bulk, Order, Review
+from orders.roles import EXTEND_FREELY, FIRST_EXTENSION, SEE_TEAM
 from orders.services import bulk as bulking
 from orders.services.actors import Actor, NotPermitted
 from orders.services.transitions import ActionRefused
@@ -69,7 +69,8 @@ class BeginForm(forms.Form):
 
 def form_for(action: Action, data: Mapping[str, Any] | None = None) -> forms.Form:
     """What is asked besides: the same as for one order."""
-    return {Action.REJECT: ReasonForm, Action.EXTEND: ExtendForm}.get(action, forms.Form)(data)
+    asked = {Action.REJECT: RejectForm, Action.EXTEND: ExtendForm, Action.HAND_OVER: HandOverForm}
+    return asked.get(action, forms.Form)(data)
 
 
 @require_http_methods(["GET", "POST"])
@@ -93,15 +94,16 @@ def preview(request: HttpRequest) -> HttpResponse:
 def _preview(
     request: HttpRequest,
     action: Action,
-    order_ids: Sequence[uuid.UUID],
+    order_ids: Collection[uuid.UUID],
     *,
+    seen: Mapping[uuid.UUID, int] | None = None,
     wrong: Mapping[str, str] | None = None,
     said: str = "",
     status: int = 200,
 ) -> HttpResponse:
     try:
         actor = Actor.operator(request.user)
-        looked = bulking.forecast(order_ids=order_ids, action=action, actor=actor, at=timezone.now())
+        looked = bulking.forecast(order_ids=order_ids, action=action, actor=actor, at=timezone.now(), seen=seen)
     except bulking.TooMany as refusal:
         return _refused(request, f"{refusal} Narrow the list down first.")
     except NotPermitted:
@@ -123,13 +125,25 @@ def _preview(
             "unfit": [_Unfit(why, orders) for why, orders in looked.unfit.items()],
             "chosen": "_".join(f"{order.pk}.{order.version}" for order in looked.fit),
             "filter": request.POST.get("filter", ""),
-            "extensions": ExtendForm.MINUTES,
+            "extensions": [choice for choice in ExtendForm.MINUTES if _may_give(request, choice[0])],
+            "colleagues": selectors.colleagues,
+            "endorsed_first": sum(_is_first_of_two(looked.reviews[order.pk][0]) for order in looked.fit)
+            if action == Action.APPROVE
+            else 0,
             "typed": request.POST,
             "wrong": wrong or {},
             "said": said,
         },
         status=status,
     )
+
+
+def _may_give(request: HttpRequest, minutes: int) -> bool:
+    return timedelta(minutes=minutes) <= FIRST_EXTENSION or _person(request).has_perm(EXTEND_FREELY)
+
+
+def _is_first_of_two(review: Review) -> bool:
+    return review.needs_two and review.endorsed_by_id is None
 
 
 @dataclass(frozen=True)
@@ -172,7 +186,7 @@ def begin(request: HttpRequest) -> HttpResponse:
     asked = form_for(action, request.POST)
     if not asked.is_valid():
         wrong = {name: " ".join(str(error) for error in errors) for name, errors in asked.errors.items()}
-        return _preview(request, action, list(chosen), wrong=wrong, status=422)
+        return _preview(request, action, chosen, seen=chosen, wrong=wrong, status=422)
     minutes = asked.cleaned_data.get("minutes")
     try:
         begun = bulking.begin(
@@ -182,12 +196,14 @@ def begin(request: HttpRequest) -> HttpResponse:
             actor=Actor.operator(request.user),
             at=timezone.now(),
             note=asked.cleaned_data.get("reason", ""),
+            code=asked.cleaned_data.get("code", ""),
+            to=asked.cleaned_data.get("to", ""),
             more=timedelta(minutes=minutes) if minutes else None,
         )
     except NotPermitted:
         return _refused(request, NOT_PERMITTED, status=403)
     except ActionRefused as refusal:
-        return _preview(request, action, list(chosen), said=str(refusal), status=409)
+        return _preview(request, action, chosen, seen=chosen, said=str(refusal), status=409)
     return redirect(begun)
 
 
@@ -232,7 +248,7 @@ def catch_up_bulk(request: HttpRequest, bulk_id: uuid.UUID) -> HttpResponse:
 
 
 def _bulk_context(request: HttpRequest, bulk_id: uuid.UUID) -> dict[str, Any]:
-    found = Bulk.objects.select_related("made_by").filter(pk=bulk_id).first()
+    found = Bulk.objects.select_related("made_by", "colleague", "reject_reason").filter(pk=bulk_id).first()
     if found is None or (found.made_by != request.user and not _sees_all(request)):
         raise Http404
     after = request.GET.get("after", "")
@@ -242,7 +258,7 @@ def _bulk_context(request: HttpRequest, bulk_id: uuid.UUID) -> dict[str, Any]:
         "bulk": found,
         "page": page,
         "after": position,
-        "title": many(found.action, found.size),
+        "title": many(found.action, found.size, to=found.colleague.get_username() if found.colleague else ""),
         "done": MANY_DONE[found.action],
         "catch_up": f"{reverse('orders:catch_up_bulk', args=[found.pk])}?after={position}",
     }

@@ -40,12 +40,6 @@ class RejectForm(forms.Form):
     reason = _reason()
 
 
-class ReasonForm(forms.Form):
-    """Why many orders are rejected."""
-
-    reason = _reason("Give a reason: the customer and your colleagues will want to know why.")
-
-
 class HandOverForm(forms.Form):
     """Whom an order is given to."""
 

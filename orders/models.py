@@ -686,11 +686,21 @@ class Bulk(models.Model):
         APPROVE = "approve"
         REJECT = "reject"
         EXTEND = "extend"
+        HAND_OVER = "hand_over"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     action = models.CharField(max_length=10, choices=Action.choices)
     note = models.TextField(blank=True, help_text="The reason, for each of the orders.")
+    reject_reason = models.ForeignKey(RejectReason, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     more = models.DurationField(null=True, blank=True, help_text="How much time an extension gives.")
+    colleague = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="Whom the orders are handed over to.",
+    )
     size = models.PositiveIntegerField(help_text="How many orders.")
     refused = models.PositiveIntegerField(default=0, help_text="How many were refused; known once it is finished.")
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -700,7 +710,9 @@ class Bulk(models.Model):
     class Meta:
         ordering = ["-made_at", "-id"]
         constraints = [
-            models.CheckConstraint(condition=Q(action__in=["approve", "reject", "extend"]), name="bulk_action_known"),
+            models.CheckConstraint(
+                condition=Q(action__in=["approve", "reject", "extend", "hand_over"]), name="bulk_action_known"
+            ),
             models.CheckConstraint(condition=Q(size__gte=1), name="bulk_not_empty"),
         ]
         indexes = [
@@ -729,7 +741,7 @@ class BulkMember(models.Model):
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="+")
     seen = models.PositiveIntegerField(help_text="The order's version when the decision was made.")
     result = models.CharField(max_length=10, choices=Result.choices, blank=True)
-    why = models.CharField(max_length=300, blank=True, help_text="Why it was refused.")
+    why = models.CharField(max_length=300, blank=True, help_text="Why it was refused, or is not decided on for good.")
     at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

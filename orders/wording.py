@@ -110,13 +110,18 @@ def tone(status: Status) -> Tone:
             return Tone.BAD if status in TERMINAL or status == Status.COMPENSATING else Tone.WORKING
 
 
-def many(action: str, number: int) -> str:
+def many(action: str, number: int, *, to: str = "") -> str:
     """A decision on so many orders, as a button says it."""
     orders = f"{number:,} order{'' if number == 1 else 's'}"
-    return {"extend": f"Give {orders} more time"}.get(action, f"{action.capitalize()} {orders}")
+    match action:
+        case "extend":
+            return f"Give {orders} more time"
+        case "hand_over":
+            return f"Hand {orders} over{f' to {to}' if to else ''}"
+    return f"{action.capitalize()} {orders}"
 
 
-MANY_DONE = {"approve": "approved", "reject": "rejected", "extend": "given more time"}
+MANY_DONE = {"approve": "approved", "reject": "rejected", "extend": "given more time", "hand_over": "handed over"}
 
 
 # The step bar

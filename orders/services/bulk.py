@@ -15,16 +15,17 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, transaction
 
 from orders.models import Bulk, BulkMember, Order, Review
-from orders.services import holding, reviewing
+from orders.services import claiming, holding, reviewing
 from orders.services.actors import Actor, NotPermitted, authorise
 from orders.services.transitions import ActionRefused
-from orders.states import Action
+from orders.states import Action, Status
 
 logger = logging.getLogger(__name__)
 
 MOST = 5_000  # orders in one bulk
 BATCH = 250  # orders decided in one transaction, whose rows nobody else can change meanwhile
 
+ENDORSED = "Endorsed: a second person has to approve."
 LEFT_OUT = "Something is wrong with this order: decide on it by itself."
 
 
@@ -44,8 +45,15 @@ class Forecast:
     reviews: Mapping[uuid.UUID, Sequence[Review]]  # of each of the orders, the latest first
 
 
-def forecast(*, order_ids: Collection[uuid.UUID], action: Action, actor: Actor, at: datetime) -> Forecast:
-    """Look at each order as `begin` and the worker will; nothing is changed.
+def forecast(
+    *,
+    order_ids: Collection[uuid.UUID],
+    action: Action,
+    actor: Actor,
+    at: datetime,
+    seen: Mapping[uuid.UUID, int] | None = None,
+) -> Forecast:
+    """Look at each order as `begin` and the worker will; nothing is changed. `seen` are the versions looked at before.
 
     Raises NotPermitted, TooMany.
     """
@@ -54,15 +62,33 @@ def forecast(*, order_ids: Collection[uuid.UUID], action: Action, actor: Actor, 
         raise TooMany(len(order_ids))
     found = Order.objects.in_bulk(order_ids)
     orders = [found[order_id] for order_id in dict.fromkeys(order_ids) if order_id in found]
-    reviews, changed_by = reviewing.reviews_of(orders), reviewing.who_changed(orders)
+    looked_at = [(order, (seen or {}).get(order.pk, order.version)) for order in orders]
+    reviews, refusals = _look(looked_at, action, actor=actor, at=at)
     fit, unfit = [], defaultdict(list)
     for order in orders:
-        changed = changed_by[order.pk]
-        if refusal := reviewing.why_not(order, reviews[order.pk], action, actor=actor, at=at, changed_by=changed):
+        if refusal := refusals.get(order.pk):
             unfit[str(refusal)].append(order)
         else:
             fit.append(order)
     return Forecast(fit, unfit, reviews)
+
+
+Refusals = dict[uuid.UUID, ActionRefused | NotPermitted]
+
+
+def _look(
+    seen: Collection[tuple[Order, int]], action: Action, *, actor: Actor, at: datetime
+) -> tuple[Mapping[uuid.UUID, Sequence[Review]], Refusals]:
+    """The orders' reviews, and why this actor may not do this to some of them, in the version that was seen."""
+    orders = [order for order, _ in seen]
+    reviews, changed_by = reviewing.reviews_of(orders), reviewing.who_changed(orders)
+    refusals: Refusals = dict(holding.stale(seen, action))
+    for order in orders:
+        changed = changed_by[order.pk]
+        # Who was first says more than that there was somebody.
+        if refusal := reviewing.why_not(order, reviews[order.pk], action, actor=actor, at=at, changed_by=changed):
+            refusals[order.pk] = refusal
+    return reviews, refusals
 
 
 def begin(
@@ -73,39 +99,43 @@ def begin(
     actor: Actor,
     at: datetime,
     note: str = "",
+    code: str = "",
     more: timedelta | None = None,
+    to: str = "",
 ) -> Bulk:
     """Record the decision on the `chosen` orders, each with the version that was seen, for a worker to carry out.
 
-    `more` is how much time an extension gives each order, from its own deadline or, where that has passed, from the
-    instant of carrying out. Asked a second time under the same id by the same person, it answers with what was begun.
+    A rejection has a `code`, a note or both. `more` is how much time an extension gives each order, from its own
+    deadline or, where that has passed, from the instant of carrying out. `to` names whom they are handed over to.
+    Asked a second time under the same id by the same person, it answers with what was begun.
 
-    Raises NotPermitted, TooMany, and ActionRefused where no order was chosen, or note or time are not fit.
+    Raises NotPermitted, TooMany, UnknownReason, NotAColleague, DeadlineRefused, and ActionRefused where no order was
+    chosen, or note or time are not fit.
     """
     authorise(actor, action)
     if actor.user is None:
         raise NotPermitted(f"{actor.name} is nobody who decides.")
     if len(chosen) > MOST:
         raise TooMany(len(chosen))
-    note = reviewing.checked_note(action, note)
+    named = reviewing.reason_in_use(code) if action == Action.REJECT and code else None
+    note = reviewing.checked_note(action, note, needed=named is None)
     if action == Action.EXTEND and not (more and timedelta(0) < more <= reviewing.LONGEST_REVIEW):
         raise ActionRefused(f"Say how much time, at most {reviewing.LONGEST_REVIEW.days} days.")
     if more and (refusal := reviewing.too_much_time(more, actor=actor)):
         raise refusal
+    task = {
+        "action": action,
+        "note": note,
+        "reject_reason": named,
+        "more": more,
+        "colleague": claiming.colleague_named(to) if action == Action.HAND_OVER else None,
+    }
     with transaction.atomic():
         known = set(Order.objects.filter(pk__in=chosen).values_list("pk", flat=True))
         if not known:
             raise ActionRefused("Choose at least one order.")
         bulk, is_new = Bulk.objects.get_or_create(
-            id=bulk_id,
-            defaults={
-                "action": action,
-                "note": note,
-                "more": more,
-                "size": len(known),
-                "made_by": actor.user,
-                "made_at": at,
-            },
+            id=bulk_id, defaults={**task, "size": len(known), "made_by": actor.user, "made_at": at}
         )
         if is_new:
             BulkMember.objects.bulk_create(
@@ -148,7 +178,7 @@ def carry_out(*, bulk_id: uuid.UUID, at: datetime, most: int | None = None) -> b
 
 def _carry_out(bulk_id: uuid.UUID, *, at: datetime, most: int) -> bool:
     with transaction.atomic():
-        bulk = Bulk.objects.select_related("made_by").get(pk=bulk_id)
+        bulk = Bulk.objects.select_related("made_by", "colleague", "reject_reason").get(pk=bulk_id)
         if members := _next(bulk, most):
             _do(bulk, members, at=at)
             return True
@@ -177,52 +207,55 @@ def _leave_out_the_next(bulk_id: uuid.UUID, *, at: datetime) -> bool:
 def _do(bulk: Bulk, members: Sequence[BulkMember], *, at: datetime) -> None:
     """Decide on the orders of locked members, and mark each with what became of it."""
     action, actor = Action(bulk.action), Actor.operator(bulk.made_by)
-    decided_on = [member.order for member in members]
-    reviews, changed_by = reviewing.reviews_of(decided_on), reviewing.who_changed(decided_on)
-    refused: defaultdict[str, list[BulkMember]] = defaultdict(list)
-    fit: list[BulkMember] = []
+    reviews, refusals = _look([(member.order, member.seen) for member in members], action, actor=actor, at=at)
+    waits = [(member.order, reviews[member.order_id][0]) for member in members if member.order_id not in refusals]
+    refusals |= _refused_so(bulk, waits, actor=actor, at=at)
+    _write(bulk, [(order, review) for order, review in waits if order.pk not in refusals], actor=actor, at=at)
+    became: defaultdict[tuple[BulkMember.Result, str], list[BulkMember]] = defaultdict(list)
     for member in members:
-        changed = changed_by[member.order_id]
-        if refusal := _why_not(bulk, member, reviews[member.order_id], actor=actor, at=at, changed_by=changed):
-            refused[str(refusal)].append(member)
-        else:
-            fit.append(member)
-    orders = [member.order for member in fit]
-    told: dict[str, Any] = {"bulk": str(bulk.pk), "bulk_size": bulk.size}
-    if action == Action.EXTEND:
-        waits = [(order, reviews[order.pk][0], _later(bulk, reviews[order.pk][0], at)) for order in orders]
-        reviewing.extend_all(waits, actor=actor, at=at, note=bulk.note, **told)
-    else:
-        reviewing.decide_all(orders, action, actor=actor, at=at, note=bulk.note, **told)
-    _mark(fit, BulkMember.Result.DONE, at=at)
-    for why, those in refused.items():
-        _mark(those, BulkMember.Result.REFUSED, why=why[:300], at=at)
+        became[_result(action, member.order, refusals.get(member.order_id))].append(member)
+    for (result, why), those in became.items():
+        _mark(those, result, why=why, at=at)
 
 
-def _why_not(
-    bulk: Bulk,
-    member: BulkMember,
-    reviews: Sequence[Review],
-    *,
-    actor: Actor,
-    at: datetime,
-    changed_by: Collection[str],
-) -> ActionRefused | NotPermitted | None:
-    action = Action(bulk.action)
+def _refused_so(bulk: Bulk, waits: Sequence[tuple[Order, Review]], *, actor: Actor, at: datetime) -> Refusals:
+    """Why some of the orders cannot have what this bulk is about, or nothing can be done any more by who began it."""
     try:
-        authorise(actor, action)
-        if refused := reviewing.why_not(member.order, reviews, action, actor=actor, at=at, changed_by=changed_by):
-            return refused
-        holding.check_seen(member.order, action, seen=member.seen)
-    except (NotPermitted, holding.PageIsStale) as refusal:
-        return refusal
-    if action == Action.EXTEND:
-        return reviewing.wrong_with_deadline(reviews[0], _later(bulk, reviews[0], at), actor=actor, at=at)
-    return None
+        authorise(actor, Action(bulk.action))
+    except NotPermitted as refusal:
+        return {order.pk: refusal for order, _ in waits}
+    found: dict[uuid.UUID, ActionRefused | None] = {}
+    for order, review in waits:
+        if bulk.more:
+            due_at = _later(bulk.more, review, at)
+            found[order.pk] = reviewing.wrong_with_deadline(review, due_at, actor=actor, at=at)
+        if bulk.colleague:
+            found[order.pk] = claiming.wrong_with_colleague(review, bulk.colleague)
+    return {order_id: refusal for order_id, refusal in found.items() if refusal}
 
 
-def _later(bulk: Bulk, review: Review, at: datetime) -> datetime:
-    return max(at, review.due_at) + (bulk.more or timedelta(0))
+def _write(bulk: Bulk, waits: Sequence[tuple[Order, Review]], *, actor: Actor, at: datetime) -> None:
+    told: dict[str, Any] = {"bulk": str(bulk.pk), "bulk_size": bulk.size}
+    if bulk.more:
+        prolonged = [(order, review, _later(bulk.more, review, at)) for order, review in waits]
+        reviewing.extend_all(prolonged, actor=actor, at=at, note=bulk.note, **told)
+    elif bulk.colleague:
+        claiming.hand_over_all(waits, bulk.colleague, actor=actor, at=at, **told)
+    else:
+        orders, named = [order for order, _ in waits], bulk.reject_reason
+        reviewing.decide_all(orders, Action(bulk.action), actor=actor, at=at, note=bulk.note, named=named, **told)
+
+
+def _result(action: Action, order: Order, refusal: Exception | None) -> tuple[BulkMember.Result, str]:
+    if refusal:
+        return BulkMember.Result.REFUSED, str(refusal)[:300]
+    if action == Action.APPROVE and order.status_now != Status.APPROVED:
+        return BulkMember.Result.DONE, ENDORSED
+    return BulkMember.Result.DONE, ""
+
+
+def _later(more: timedelta, review: Review, at: datetime) -> datetime:
+    return max(at, review.due_at) + more
 
 
 def _mark(members: Sequence[BulkMember], result: BulkMember.Result, *, at: datetime, why: str = "") -> None:

@@ -6,6 +6,7 @@ CLAIM_HANDED_OVER. The engine is told of none of it.
 """
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -19,7 +20,7 @@ from orders.services.actors import SYSTEM, Actor, NotPermitted, authorise
 from orders.services.holding import holder, open_review
 from orders.services.reviewing import checked_note, reviews_of, why_not
 from orders.services.texts import wrong_with_text
-from orders.services.transitions import ActionRefused, lock, note_event, transition
+from orders.services.transitions import ActionRefused, Step, lock, note_event, transition, transition_all
 from orders.states import Action
 
 EXPIRED = "claim_expired"
@@ -74,16 +75,32 @@ def hand_over(*, order_id: uuid.UUID, actor: Actor, at: datetime, to: str) -> Or
     waits for nobody.
     """
     _person(actor, Action.HAND_OVER)
-    colleague = _colleague(to)
+    colleague = colleague_named(to)
     with transaction.atomic():
         order, review = _waiting(order_id, Action.HAND_OVER, actor=actor, at=at)
-        if review.level == Review.Level.LEAD and not colleague.has_perm(DECIDE_ESCALATED):
-            raise NotAColleague(f"It was escalated, and {colleague.get_username()} is no lead.")
-        former = holder(review, at=at)
-        if former != colleague:
-            holding.put_in_hand(review, colleague, since=at, until=at + settings.CLAIM_HANDED_OVER)
-            transition(order, Action.HAND_OVER, actor=actor, at=at, holder=colleague.get_username(), **_former(former))
+        if refusal := wrong_with_colleague(review, colleague):
+            raise refusal
+        hand_over_all([(order, review)], colleague, actor=actor, at=at)
     return order
+
+
+def hand_over_all(
+    waits: Sequence[tuple[Order, Review]], colleague: User, *, actor: Actor, at: datetime, **told: object
+) -> None:
+    """Put locked orders with their open reviews into the colleague's hands; what is there already stays as it is.
+
+    The caller has authorised the actor, and asked of each whether it may be done; `told` is kept on each timeline.
+    """
+    given = [(order, review, holder(review, at=at)) for order, review in waits]
+    given = [(order, review, former) for order, review, former in given if former != colleague]
+    holding.put_all_in_hand(
+        [review for _, review, _ in given], colleague, since=at, until=at + settings.CLAIM_HANDED_OVER
+    )
+    steps = [
+        Step(order, details={"holder": colleague.get_username(), **_former(former), **told})
+        for order, _, former in given
+    ]
+    transition_all(steps, Action.HAND_OVER, actor=actor, at=at)
 
 
 def take_over(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str = "") -> Order:
@@ -138,7 +155,15 @@ def _waiting(order_id: uuid.UUID, action: Action, *, actor: Actor, at: datetime)
     return order, reviews[0]
 
 
-def _colleague(name: str) -> User:
+def wrong_with_colleague(review: Review, colleague: User) -> NotAColleague | None:
+    """Why the open review cannot be put into the colleague's hands."""
+    if review.level == Review.Level.LEAD and not colleague.has_perm(DECIDE_ESCALATED):
+        return NotAColleague(f"It was escalated, and {colleague.get_username()} is no lead.")
+    return None
+
+
+def colleague_named(name: str) -> User:
+    """Raises NotAColleague where nobody of that user name may decide."""
     known = not wrong_with_text(name, 150)
     user = User.objects.filter(username=name, is_active=True).first() if known else None
     if user is None or not user.has_perm(permission(Action.APPROVE)):

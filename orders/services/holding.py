@@ -3,7 +3,8 @@
 Callers have locked the order's row. A claim is for people at the desk; customers and the engine ask nobody.
 """
 
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -82,8 +83,16 @@ def take_in_hand(review: Review, *, actor: Actor, at: datetime) -> None:
 
 
 def put_in_hand(review: Review, user: User | None, *, since: datetime | None, until: datetime | None) -> None:
-    Review.objects.filter(pk=review.pk, decision="").update(claimed_by=user, claimed_at=since, claimed_until=until)
-    review.claimed_by, review.claimed_at, review.claimed_until = user, since, until
+    put_all_in_hand([review], user, since=since, until=until)
+
+
+def put_all_in_hand(
+    reviews: Sequence[Review], user: User | None, *, since: datetime | None, until: datetime | None
+) -> None:
+    these = Review.objects.filter(pk__in=[review.pk for review in reviews], decision="")
+    these.update(claimed_by=user, claimed_at=since, claimed_until=until)
+    for review in reviews:
+        review.claimed_by, review.claimed_at, review.claimed_until = user, since, until
 
 
 def let_go(review: Review) -> None:
@@ -123,11 +132,21 @@ def check_seen(order: Order, action: Action | str, *, seen: int | None) -> None:
 
     Raises PageIsStale where something has that matters to the action.
     """
-    if seen is None or seen >= order.version:
-        return
+    if seen is not None and (refusal := stale([(order, seen)], action).get(order.pk)):
+        raise refusal
+
+
+def stale(seen: Collection[tuple[Order, int]], action: Action | str) -> Mapping[uuid.UUID, PageIsStale]:
+    """Those of the orders to which something that matters to the action has happened since that version."""
+    versions = {order.pk: version for order, version in seen if version < order.version}
+    if not versions:
+        return {}
     harmless: Collection[str] = HARMLESS - {action}
-    since = order.events.filter(sequence__gt=seen).exclude(type__in=harmless)
+    since = Event.objects.filter(order__in=versions, sequence__gt=min(versions.values())).exclude(type__in=harmless)
     if action not in ANSWERS:
         since = since.exclude(actor_kind=ActorKind.SYSTEM)  # the order has only gone on its way
-    if last := since.order_by("-sequence").first():
-        raise PageIsStale(last)
+    return {
+        event.order_id: PageIsStale(event)
+        for event in since.order_by("sequence")
+        if event.sequence > versions[event.order_id]
+    }

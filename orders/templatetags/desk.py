@@ -37,7 +37,7 @@ def subtract(of: int, other: int) -> int:
 
 @register.filter
 def title_of_bulk(bulk: Bulk) -> str:
-    return wording.many(bulk.action, bulk.size)
+    return wording.many(bulk.action, bulk.size, to=bulk.colleague.get_username() if bulk.colleague else "")
 
 
 @register.filter

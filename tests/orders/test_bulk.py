@@ -58,7 +58,7 @@ def test_what_is_chosen_is_looked_at_confirmed_and_done(at_alices: Client, order
     assert third.number in looked
     assert not Bulk.objects.exists()
 
-    begun = at_alices.post(BEGIN, {**hidden(looked), "reason": "Same card"})
+    begun = at_alices.post(BEGIN, {**hidden(looked), "code": "fraud", "reason": "Same card"})
     made = Bulk.objects.get()
     assert begun.headers["Location"] == made.get_absolute_url()
     under_way = at_alices.get(made.get_absolute_url()).content.decode()

@@ -14,8 +14,9 @@ from pytest_django import Settings
 
 from orders import live
 from orders.models import Bulk, Event, Mail, Order
-from orders.services import bulk, reviewing
+from orders.services import addressing, bulk, claiming, reviewing
 from orders.services.actors import Actor, NotPermitted
+from orders.services.placing import Address
 from orders.services.transitions import ActionRefused
 from orders.states import Action
 from tests.conftest import PlaceOrder
@@ -135,6 +136,87 @@ def test_the_forecast_says_of_each_order_why_not(
     assert statuses([fit]) == ["in_review"]
 
 
+def test_the_forecast_leaves_out_what_is_others_to_decide(
+    waiting: Waiting, alice: User, as_alice: Actor, as_bob: Actor
+) -> None:
+    fit, claimed, placed, changed, moved = waiting(5)
+    claiming.claim(order_id=claimed.pk, actor=as_bob, at=NOW)
+    Order.objects.filter(pk=placed.pk).update(placed_by=alice)
+    elsewhere = Address("DE", line1="Torstr. 1", city="Berlin", postal_code="10119")
+    addressing.change_address(order_id=changed.pk, actor=as_alice, at=NOW, address=elsewhere)
+    addressing.change_address(order_id=moved.pk, actor=as_bob, at=NOW - timedelta(hours=1), address=elsewhere)
+
+    looked = bulk.forecast(
+        order_ids=[order.pk for order in (fit, claimed, placed, changed, moved)],
+        action=Action.APPROVE,
+        actor=as_alice,
+        at=NOW,
+        seen={moved.pk: moved.version},
+    )
+
+    assert looked.fit == [fit]
+    assert dict(looked.unfit) == {
+        "bob has it in hand since 09:00 UTC.": [claimed],
+        "You placed this order: somebody else has to approve it.": [placed],
+        "You changed this order: somebody else has to approve it.": [changed],
+        "Since you looked: change address by bob. Look again, then decide.": [moved],
+    }
+
+
+def test_what_has_changed_since_the_confirmation_is_not_decided_on(
+    waiting: Waiting, as_alice: Actor, as_bob: Actor
+) -> None:
+    moved, fit = waiting(2)
+    decided = begin([moved, fit], as_alice)
+    elsewhere = Address("DE", line1="Torstr. 1", city="Berlin", postal_code="10119")
+    addressing.change_address(order_id=moved.pk, actor=as_bob, at=NOW - timedelta(hours=1), address=elsewhere)
+
+    carry_out_all()
+
+    assert [result for result, _ in results(decided)] == ["refused", "done"]
+    assert "change address by bob" in results(decided)[0][1]
+
+
+def test_of_those_that_two_have_to_approve_it_is_the_first_approval(
+    waiting: Waiting, as_alice: Actor, as_bob: Actor
+) -> None:
+    orders = waiting(2)
+    orders[0].reviews.update(needs_two=True)
+
+    first = begin(orders, as_alice)
+    carry_out_all()
+
+    assert results(first) == [("done", bulk.ENDORSED), ("done", "")]
+    assert statuses(orders) == ["in_review", "approved"]
+    assert not orders[0].outbox.filter(message="approve").exists()
+
+    again, second = begin(orders[:1], as_alice), begin(orders[:1], as_bob)
+    carry_out_all()
+
+    assert [result for result, _ in results(again)] == ["refused"]
+    assert results(second) == [("done", "")]
+    assert statuses(orders[:1]) == ["approved"]
+
+
+def test_orders_are_handed_over_to_a_colleague_who_may_decide_on_them(
+    waiting: Waiting, bob: User, as_alice: Actor, lead: User
+) -> None:
+    free, his, hers, escalated = waiting(4)
+    claiming.hand_over(order_id=his.pk, actor=as_alice, at=datetime.now(UTC), to="bob")
+    claiming.claim(order_id=hers.pk, actor=Actor.operator(lead), at=datetime.now(UTC))
+    escalated.reviews.update(level="lead")
+    chosen = {order.pk: Order.objects.get(pk=order.pk).version for order in (free, his, hers, escalated)}
+
+    given = bulk.begin(bulk_id=uuid.uuid4(), action=Action.HAND_OVER, chosen=chosen, actor=as_alice, at=NOW, to="bob")
+    carry_out_all()
+
+    became = results(given)
+    assert became[0] == ("done", "")
+    assert [result for result, _ in became] == ["done", "refused", "refused", "refused"]
+    assert free.reviews.get().claimed_by == bob
+    assert [order.events.filter(type="hand_over").count() for order in (free, his, hers)] == [1, 1, 0]
+
+
 def test_an_order_that_was_decided_on_meanwhile_is_refused_and_the_others_are_done(
     waiting: Waiting, as_alice: Actor, as_bob: Actor
 ) -> None:
@@ -230,6 +312,8 @@ def test_it_takes_5000_orders_and_no_more(order_in_review: Order, as_alice: Acto
     [
         (Action.REJECT, {}, "Give a reason"),
         (Action.REJECT, {"note": "\0"}, "The reason"),
+        (Action.REJECT, {"code": "whim"}, "There is no such reason in use"),
+        (Action.HAND_OVER, {"to": "nobody"}, "Name a colleague who may decide"),
         (Action.EXTEND, {"note": "Strike"}, "Say how much time"),
         (Action.EXTEND, {"note": "Strike", "more": timedelta(0)}, "Say how much time"),
         (Action.EXTEND, {"more": timedelta(hours=1)}, "Give a reason"),
