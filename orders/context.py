@@ -26,7 +26,6 @@ def desk_state() -> dict[str, Any]:
         "engine": SimpleLazyObject(lambda: selectors.engine(at=timezone.now())),
         "waiting": SimpleLazyObject(selectors.waiting_count),
         "helpless": SimpleLazyObject(selectors.helpless_count),
-        "put_off": SimpleLazyObject(selectors.put_off_count),
         # A later look is a higher version: an answer that was overtaken never replaces a newer one.
         "looked_at": time.time_ns() // 1_000_000,
     }

@@ -267,7 +267,7 @@ def render_desk(kinds: Collection[Viewer]) -> tuple[tuple[object, ...], dict[Con
     """What the desk says around every page, and the frames that say it."""
     state = desk_state()
     try:
-        engine, *counts = (state[name] for name in ("engine", "waiting", "helpless", "put_off"))
+        engine, *counts = (state[name] for name in ("engine", "waiting", "helpless"))
         told = (engine.state, engine.unserved, str(engine.undelivered), *map(str, counts))
     finally:
         connections.close_all()

@@ -313,10 +313,6 @@ def waiting_count() -> Count:
     return _count(Review.objects.filter(in_queue(at=timezone.now())))
 
 
-def put_off_count() -> Count:
-    return _count(Review.objects.filter(put_off(at=timezone.now())))
-
-
 def helpless_count() -> Count:
     """How many of those that wait need help rather than a decision."""
     later = Review.objects.filter(put_off(at=timezone.now()), order=OuterRef("pk"))
