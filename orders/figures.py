@@ -40,9 +40,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Open reviews. The two are of the most urgent ones, as many as are counted."""
+    """Reviews in the queue; the two are of the most urgent ones, as many as are counted. `put_off` are besides."""
 
     all: Count
+    put_off: Count
     overdue: Count
     soon: Count  # due within the hour
 
@@ -86,12 +87,15 @@ class Figures:
 
 
 def waiting(*, at: datetime) -> Waiting:
-    """In two queries of the index of open reviews, each counting up to a cap."""
-    due = Review.objects.filter(decision="", due_at__lt=at + SOON).order_by("due_at", "id")[: COUNT_UP_TO + 1]
+    """In three queries of the indexes of open reviews, each counting up to a cap."""
+    due = Review.objects.filter(selectors.in_queue(at=at), due_at__lt=at + SOON).order_by("due_at", "id")[
+        : COUNT_UP_TO + 1
+    ]
     counted = due.aggregate(all=models.Count("pk"), overdue=models.Count("pk", filter=models.Q(due_at__lt=at)))
     overdue, soon = counted["overdue"], counted["all"] - counted["overdue"]
     return Waiting(
         all=selectors.waiting_count(),
+        put_off=selectors.put_off_count(),
         overdue=Count(min(overdue, COUNT_UP_TO), overdue > COUNT_UP_TO),
         soon=Count(soon, overdue <= COUNT_UP_TO < counted["all"]),
     )

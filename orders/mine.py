@@ -51,6 +51,12 @@ def decided(user: User, *, since: datetime, before: Cursor | None = None) -> Dec
     )
 
 
+def claimed(user: User, *, at: datetime) -> Sequence[Review]:
+    """What this person has in hand, the most urgent first; the first of it."""
+    theirs = Review.objects.filter(decision="", claimed_by=user, claimed_until__gt=at)
+    return list(theirs.select_related("order").order_by("due_at", "id")[:PAGE])
+
+
 def put_off(user: User, *, at: datetime) -> Sequence[Review]:
     """What this person has put off and is not back yet, the next to come back first; the first of them."""
     theirs = Review.objects.filter(selectors.put_off(at=at), put_off_by=user)

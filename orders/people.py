@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from orders import charts, conventions, figures, mine, notes, selectors, wording
+from orders import charts, conventions, figures, mine, notes, policy, selectors, wording
 from orders.conventions import Conventions
 from orders.live import may_decide
-from orders.roles import KEEPS_RECORDS, MAY, REFUND_LIMITS, RIGHTS, SEE_TEAM, Role
+from orders.roles import EXTEND_FREELY, FIRST_EXTENSION, KEEPS_RECORDS, MAY, REFUND_LIMITS, RIGHTS, SEE_TEAM, Role
 from orders.services import preferring
 from orders.services.preferring import UnknownConvention
 from orders.states import Action
@@ -162,11 +162,21 @@ def rights_table(own: Collection[Role]) -> Mapping[str, Sequence[Line]]:
         most = "" if role not in REFUND_LIMITS else "in full" if limit is None else f"up to {limit:,}"
         return Cell(role in REFUND_LIMITS, most, role in own)
 
+    def extension(role: Role) -> Cell:
+        is_free = role in next(right.roles for right in RIGHTS if right.name == EXTEND_FREELY)
+        most = "" if is_free else f"once, {FIRST_EXTENSION // timedelta(hours=1)} h at most"
+        return Cell(Action.EXTEND in MAY[role], most if Action.EXTEND in MAY[role] else "", role in own)
+
+    def of(action: Action) -> Line:
+        if action == Action.EXTEND:
+            return Line(wording.right(action), [extension(role) for role in Role])
+        return line(wording.right(action), [role for role in Role if action in MAY[role]])
+
     people_do = [action for action in Action if any(action in actions for actions in MAY.values())]
     return {
         "With any order": [
             line("See orders and all that happened to them", list(Role)),
-            *(line(wording.right(action), [role for role in Role if action in MAY[role]]) for action in people_do),
+            *map(of, people_do),
             Line("Refund an order that has ended, in its own currency", [refund(role) for role in Role]),
         ],
         "Besides": [
@@ -185,6 +195,8 @@ def roles(request: HttpRequest) -> HttpResponse:
         "roles": [(role, role in own) for role in Role],
         "mine": own,
         "rights": rights_table(own),
+        "two_from": policy.FOUR_EYES_FROM,
+        "two_risk": policy.FOUR_EYES_RISK,
     }
     return render(request, "orders/roles.html", context)
 
@@ -211,6 +223,7 @@ def _me(
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     context = {
         "here": "me",
+        "claimed": mine.claimed(person, at=now),
         "put_off": mine.put_off(person, at=now),
         "decided": mine.decided(person, since=midnight, before=before),
         "is_first": before is None,

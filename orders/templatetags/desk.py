@@ -176,7 +176,7 @@ def put_off(review: Review) -> str:
 def back(at: datetime) -> SafeString:
     """When it is back; live.js counts it down."""
     left = wording.next_try(at - timezone.now())
-    return format_html('<time datetime="{}" title="{}" data-next>{}</time>', at.isoformat(), exactly(at), left)
+    return format_html('<time datetime="{}" title="{}" data-next>{}</time>', at.isoformat(), on_hover(at), left)
 
 
 @register.simple_tag

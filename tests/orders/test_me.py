@@ -8,10 +8,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from orders import mine, selectors
 from orders.models import Order
-from orders.services import asking, noting, preferring, reviewing
+from orders.services import asking, claiming, noting, preferring, reviewing
 from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 from tests.orders.conftest import SignedIn
@@ -87,6 +88,38 @@ def test_it_goes_on_by_key(alice: User, as_alice: Actor, review: PlaceOrder, mon
 @pytest.mark.parametrize("before", ["nonsense", "1~x", "-1~1"])
 def test_a_place_that_we_never_gave_out_is_a_bad_request(at_alices: Client, before: str) -> None:
     assert at_alices.get("/me/", {"before": before}).status_code == 400
+
+
+def test_it_lists_what_one_has_in_hand_and_gives_it_back(
+    at_alices: Client, as_alice: Actor, as_bob: Actor, order_in_review: Order, short_order: Order
+) -> None:
+    now = timezone.now()
+    claiming.claim(order_id=order_in_review.pk, actor=as_alice, at=now)
+    claiming.claim(order_id=short_order.pk, actor=as_bob, at=now)
+    order_in_review.refresh_from_db()
+
+    page = at_alices.get("/me/").content.decode()
+    released = at_alices.post(
+        f"/orders/{order_in_review.pk}/unclaim/", {"version": order_in_review.version, "next": "/me/"}
+    )
+    afterwards = at_alices.get("/me/").content.decode()
+
+    assert 'In your hands <span class="count">1</span>' in page
+    assert order_in_review.number in page
+    assert short_order.number not in page
+    assert released.headers["Location"] == "/me/"
+    assert f"{order_in_review.number} is free for others." in afterwards
+    assert order_in_review.get_absolute_url() not in afterwards
+
+
+def test_a_claim_that_has_run_out_is_ones_own_no_more(
+    alice: User, as_alice: Actor, order_in_review: Order, settings: Settings
+) -> None:
+    now = timezone.now()
+    claiming.claim(order_id=order_in_review.pk, actor=as_alice, at=now)
+
+    assert [review.order for review in mine.claimed(alice, at=now)] == [order_in_review]
+    assert mine.claimed(alice, at=now + settings.CLAIM_IDLE) == []
 
 
 def test_it_lists_what_one_has_put_off_until_it_is_back(

@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils.html import strip_tags
 
-from orders import people
+from orders import people, policy
 from orders.roles import RIGHTS, Role, rights_of
 from tests.orders.conftest import SignedIn
 
@@ -24,6 +24,8 @@ def test_it_says_of_each_right_who_has_it(at_alices: Client) -> None:
 
     assert told["See orders and all that happened to them"] == ["yes"] * 4
     assert told["Approve an order in review"] == ["no", "yes", "yes", "yes"]
+    assert told["Extend the time to decide or to help"] == ["no", "once, 4 h at most", "yes", "yes"]
+    assert told["Take an order over from a colleague"] == ["no", "no", "yes", "yes"]
     assert told["Decide on an order that was escalated"] == ["no", "no", "yes", "yes"]
     assert told["Refund an order that has ended, in its own currency"] == ["no", "up to 100", "up to 1,000", "in full"]
     assert told["Keep accounts, goods and API clients, and see the raw records"] == ["no", "no", "no", "yes"]
@@ -36,6 +38,13 @@ def test_it_has_a_line_for_every_permission_of_a_role() -> None:
         may = sum(line.cells[index].may for line in lines)
         besides = {"viewer": 1, "operator": 2, "lead": 2, "admin": 3}[role]  # to look, to refund, to keep records
         assert may == len(rights_of(role)) + besides
+
+
+def test_it_says_what_holds_for_everybody(at_alices: Client) -> None:
+    page = at_alices.get("/roles/").content.decode()
+
+    assert f"an order of {policy.FOUR_EYES_FROM:,.0f} or more" in page
+    assert f"a risk of {policy.FOUR_EYES_RISK} or more" in page
 
 
 def test_no_right_is_one_that_everybody_gets_for_looking() -> None:
