@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -15,7 +16,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import audit, selectors, timeline, wording
+from orders import audit, runs, selectors, timeline, wording
 from orders.models import Order
 from orders.roles import EXPORT, MAY, Role, permission
 from orders.selectors import OrderDetail
@@ -66,6 +67,24 @@ def timeline_of(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
         answer.headers["HX-Replace-Url"] = page  # on its own page; beside the queue the URL is the queue's
     patch_vary_headers(answer, ["HX-Request", "HX-Current-URL"])
     return answer
+
+
+@require_safe
+def engine_history(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+    """Temporal's own history of the order's run: folded into the order's page, or a page of its own."""
+    order = order_or_404(order_id)
+    context = {"here": "", "order": order, "history": runs.history(order_id), "run_url": run_url(order_id)}
+    template = "orders/_history.html" if request.headers.get("HX-Request") else "orders/history.html"
+    answer = render(request, template, context)
+    patch_vary_headers(answer, ["HX-Request"])
+    return answer
+
+
+def run_url(order_id: uuid.UUID) -> str:
+    """The order's run in Temporal's own pages."""
+    if not settings.TEMPORAL_UI_URL:
+        return ""
+    return f"{settings.TEMPORAL_UI_URL.rstrip('/')}/namespaces/{settings.TEMPORAL_NAMESPACE}/workflows/order-{order_id}"
 
 
 def order_or_404(order_id: uuid.UUID) -> Order:

@@ -32,6 +32,7 @@ urlpatterns = [
     path("orders/<uuid:order_id>/print/", one_order.print_order, name="print"),
     path("orders/<uuid:order_id>/audit.json", one_order.audit_json, name="audit_json"),
     path("orders/<uuid:order_id>/audit.csv", one_order.audit_csv, name="audit_csv"),
+    path("orders/<uuid:order_id>/history/", one_order.engine_history, name="history"),
     path("orders/<uuid:order_id>/timeline/", one_order.timeline_of, name="timeline"),
     path("orders/<uuid:order_id>/note/", deciding.note, name="note"),
     path("orders/<uuid:order_id>/edit_note/", deciding.edit_note, name="edit_note"),

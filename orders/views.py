@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
@@ -362,7 +361,7 @@ def _order_context(
         **one_order.timeline_context(request, order_id, detail),
         "refusal": refusal,
         "here": "",
-        "run_url": _run_url(order_id),
+        "run_url": one_order.run_url(order_id),
         **live_context(live_state_of(detail, ask_engine=request.method == "GET" if ask_engine is None else ask_engine)),
     }
 
@@ -431,13 +430,6 @@ def _refunded(detail: selectors.OrderDetail) -> str:
     """The money that went back to the customer, as an amount; empty where none did."""
     back = [payment for payment in detail.payments if (payment.kind, payment.status) == ("refund", "succeeded")]
     return money(sum(payment.amount_minor for payment in back), detail.order.currency) if back else ""
-
-
-def _run_url(order_id: uuid.UUID) -> str:
-    """The order's run in Temporal's own pages."""
-    if not settings.TEMPORAL_UI_URL:
-        return ""
-    return f"{settings.TEMPORAL_UI_URL.rstrip('/')}/namespaces/{settings.TEMPORAL_NAMESPACE}/workflows/order-{order_id}"
 
 
 def permitted(user: Person, status: Status, review: Review | None = None) -> frozenset[Action]:

@@ -199,6 +199,7 @@ WORKER_STICKY_TIMEOUT = env_duration("WORKER_STICKY_TIMEOUT", "2s")
 WORKER_DRAIN_TIMEOUT = env_duration("WORKER_DRAIN_TIMEOUT", "20s")
 # Who is asked how an order's run is doing: see docs/adr/0010-one-door-to-temporals-word.md.
 ORDER_RUNS = "temporal_workers.describing.describe"
+ORDER_HISTORY = "temporal_workers.histories.history"
 # A worker that names its build serves nothing before that build is made current: docs/operations.md.
 WORKER_DEPLOYMENT = env_str("WORKER_DEPLOYMENT")
 WORKER_BUILD_ID = env_str("WORKER_BUILD_ID")

@@ -106,9 +106,12 @@ class Describer:
         if len(self._heard) > MOST_REMEMBERED:
             self._heard.popitem(last=False)
 
+    async def client(self) -> Client:
+        self._client = self._client or await connect(lazy=True)
+        return self._client
+
     async def _run_of(self, order_id: uuid.UUID) -> Run:
-        client = self._client = self._client or await connect(lazy=True)
-        return await ask(client, order_id)
+        return await ask(await self.client(), order_id)
 
 
 async def ask(client: Client, order_id: uuid.UUID) -> Run:
@@ -206,14 +209,14 @@ class _Thread:
             self.loop.close()
 
 
-_thread = cache(_Thread)
-os.register_at_fork(after_in_child=_thread.cache_clear)
+thread = cache(_Thread)
+os.register_at_fork(after_in_child=thread.cache_clear)
 
 
 def describe(order_id: uuid.UUID, version: int) -> Told:
     """How the run of the order, whose row has this version, is doing. Takes a second at most and never raises."""
-    thread = _thread()
-    asked = asyncio.run_coroutine_threadsafe(thread.describer.describe(order_id, version), thread.loop)
+    here = thread()
+    asked = asyncio.run_coroutine_threadsafe(here.describer.describe(order_id, version), here.loop)
     try:
         return asked.result(PATIENCE_SECONDS)
     except NotInTime:

@@ -1,5 +1,6 @@
 """One order's page: its timeline by kind, what is refused and why, what is undone, and what a refund may be."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,8 +8,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
-from orders import timeline
+from orders import runs, timeline
 from orders.models import ActorKind, Event, Order
 from orders.services import addressing, fulfilling, noting, paying, reviewing, shipping, undoing
 from orders.services.actors import Actor
@@ -219,3 +221,37 @@ def test_all_or_a_part_is_refunded_by_a_button_of_its_own(lead: User, signed_in:
     assert ">Refund my limit, €800.00</button>" in part
     assert [payment.amount_minor for payment in shipped.payments.filter(kind="refund")] == [20_000, 80_000]
     assert "€200.00 of the charge is left. That is more than you may refund: ask a lead." in rest
+
+
+# Temporal's own history
+
+
+LINES = [runs.HistoryLine(3, datetime(2026, 11, 21, 9, 0, tzinfo=UTC), "Activity scheduled", "charge_payment")]
+TOLD = {"told": runs.History(LINES, more=True)}
+
+
+def tells(order_id: uuid.UUID) -> runs.History:
+    """What Temporal would say; it stands where ORDER_HISTORY points."""
+    return TOLD["told"]
+
+
+def test_the_page_shows_it_and_the_order_only_unfolds_it(
+    at_alices: Client, order_in_review: Order, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ORDER_HISTORY = f"{__name__}.tells"
+    settings.TEMPORAL_UI_URL = "http://127.0.0.1:8233"
+    client, url = at_alices, reverse("orders:history", args=[order_in_review.pk])
+
+    alone = client.get(url).content.decode()
+    folded = client.get(url, headers={"HX-Request": "true"}).content.decode()
+    monkeypatch.setitem(TOLD, "told", runs.History(is_away=True))
+    away = client.get(url).content.decode()
+    page = client.get(order_in_review.get_absolute_url()).content.decode()
+
+    assert "charge_payment" in alone
+    assert folded.startswith("<div")
+    assert f"workflows/order-{order_in_review.pk}" in folded
+    assert "Temporal does not answer now" in away
+    assert "Temporal does not answer now" not in page
+    assert f'hx-get="{url}"' in page
+    assert client.get(reverse("orders:history", args=[uuid.uuid4()])).status_code == 404

@@ -125,10 +125,10 @@ def silent_port() -> Iterator[int]:
 
 @pytest.fixture
 def _a_thread_of_its_own() -> Iterator[None]:
-    describing._thread.cache_clear()
+    describing.thread.cache_clear()
     yield
-    describing._thread().end()
-    describing._thread.cache_clear()
+    describing.thread().end()
+    describing.thread.cache_clear()
 
 
 @pytest.mark.usefixtures("_a_thread_of_its_own")
