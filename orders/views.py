@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -228,15 +228,24 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
         if since.isdecimal() and since.isascii() and len(since) < 19
         else []
     )
-    told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_open]
+    told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_waiting]
+    new = _that_fit(request, {*new, *told_already})
     eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
     reasons = selectors.reject_reasons() if changed else []
     fragments = [live.queue_row(row, **eyes, reject_reasons=reasons) for row in changed if row.review]
     for order_id, version in list(_shown(request, "open").items())[:1]:
         with contextlib.suppress(Order.DoesNotExist):
             fragments += _order_fragments(request, order_id, version)
-    all_new = sorted({str(order) for order in [*new, *told_already]})
-    return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)], "new": all_new})
+    return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)], "new": sorted(map(str, new))})
+
+
+def _that_fit(request: HttpRequest, order_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+    """Those of the orders that the filter in the URL lets in; all where it does not narrow the queue."""
+    form = FilterForm(request.GET, sorts=QUEUE_SORTS)
+    if not order_ids or not form.is_valid() or not form.wanted.narrows:
+        return order_ids
+    fitting = selectors.queue_that_fits(form.wanted, at=timezone.now(), viewer=request.user)
+    return set(fitting.filter(order_id__in=order_ids).values_list("order_id", flat=True))
 
 
 @require_safe

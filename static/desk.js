@@ -7,6 +7,7 @@
 (() => {
   const { catchUp, isTyped } = window.live;
   const byId = (id) => document.getElementById(id);
+  const me = document.body.dataset.viewer?.split(" ")[0];
   const rows = () => [...document.querySelectorAll("tr.row[data-order]")];
   const numberOf = (place) => place.querySelector(".number")?.textContent ?? "";
 
@@ -106,11 +107,13 @@
     point(rowOf(cursor));
   }
 
+  const holder = (row) => row.querySelector("[data-holder]")?.dataset.holder || undefined;
+
   // What waits after this one, or else before it; what colleagues have decided or hold is left out.
   function following(order) {
     const all = rows();
     const at = all.findIndex((row) => row.dataset.order === order);
-    const isWaiting = (row) => row.dataset.order !== order && !row.matches(".decided, .away, .taken");
+    const isWaiting = (row) => row.dataset.order !== order && !row.matches(".decided") && [me, undefined].includes(holder(row));
     return all.slice(at + 1).find(isWaiting) ?? all.slice(0, Math.max(at, 0)).find(isWaiting);
   }
 
@@ -223,12 +226,13 @@
     let where = place();
     if (!where) return say("Choose an order first: j and k move, o opens.");
     let form = formFor(verb, where);
-    if (!form && where.localName === "tr" && pane) {
+    if (where.localName === "tr" && !pane) return say("Open the order first: o or Enter.");
+    if (!form && where.localName === "tr") {
       await show(where.dataset.order);
       where = place();
       form = formFor(verb, where);
     }
-    if (!form) return say(`${numberOf(where)}: ${CANNOT[verb]}`);
+    if (!form || form.querySelector("button")?.disabled) return say(`${numberOf(where)}: ${whyNot(verb, where)}`);
     if (verb === "approve") return confirm(where);
     const panel = form.closest("details");
     const field = form.querySelector("[aria-invalid], textarea, select, input:not([type=hidden])");
@@ -244,6 +248,11 @@
     extend: "its deadline cannot be extended by you.",
     note: "no note can be written on it.",
   };
+
+  function whyNot(verb, where) {
+    const said = where.querySelector(["approve", "reject"].includes(verb) ? ".decide .cannot" : `[id^="${verb}-not-"]`);
+    return said?.textContent.trim() || CANNOT[verb];
+  }
 
   const dialog = byId("confirm");
   let asked = null;

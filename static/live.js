@@ -78,6 +78,7 @@
 
   // Fragments
 
+  const heard = document.getElementById("heard"); // for those who do not see it
   const held = new Map(); // parts in use, and what they become when they are left
   const late = new Map(); // fragments for roots whose own request is under way
 
@@ -86,7 +87,6 @@
     template.innerHTML = html.trim();
     return template.content.firstElementChild;
   };
-  const STATES = ["decided", "away", "taken"]; // of a row
   const version = (root) => Number(root.dataset.version);
   const isChosen = (select) => select.selectedIndex !== Math.max([...select.options].findIndex((option) => option.defaultSelected), 0);
   const isTyped = (part) =>
@@ -110,6 +110,9 @@
     if (!root || version(fresh) <= version(root)) return;
     if (root.querySelector(".htmx-request")) late.set(root.id, html);
     else {
+      if (fresh.dataset.news && fresh.dataset.news !== root.dataset.news && root.localName === "tr") {
+        write(heard, `${root.querySelector(".number").textContent}: ${fresh.dataset.news}.`);
+      }
       patch(root, fresh);
       tellOthers(root, "changed", { news: fresh.dataset.news });
     }
@@ -132,7 +135,7 @@
       else put(old, part);
     }
     if (version(fresh) > version(root) && root.localName === "tr") flash(root);
-    for (const name of STATES) root.classList.toggle(name, fresh.classList.contains(name));
+    root.classList.toggle("decided", fresh.classList.contains("decided"));
     for (const name of Object.keys(root.dataset)) if (!(name in fresh.dataset)) delete root.dataset[name];
     Object.assign(root.dataset, fresh.dataset);
     tick();
@@ -206,8 +209,10 @@
 
   function showNew() {
     if (!newButton) return;
+    const told = `${fresh.size > 99 ? "99+" : fresh.size} new`;
+    if (fresh.size && (newButton.hidden || newButton.textContent !== told)) write(heard, told);
     newButton.hidden = fresh.size === 0;
-    write(newButton, `${fresh.size > 99 ? "99+" : fresh.size} new`);
+    write(newButton, told);
   }
 
   // They are put between those that are there, which stay as they are: chosen, open, half typed, decided by others.
@@ -220,7 +225,8 @@
     if (!answer.ok || !next) throw new Error("This is not the queue.");
     const [known, all] = [list, next].map((each) => each.querySelector("tbody"));
     const arrived = known && all ? merge(known, all) : [];
-    if (!known) list.replaceChildren(...next.childNodes);
+    if (known && all) dropWhatFellOff(known, all, list, next);
+    else list.replaceChildren(...next.childNodes);
     window.htmx?.process(list);
     newButton.dataset.since = page.getElementById("new").dataset.since;
     fresh.clear();
@@ -243,6 +249,19 @@
     return arrived;
   }
 
+  // What is on the next page now goes there, unless somebody has it in hand.
+  function dropWhatFellOff(known, all, list, next) {
+    const stays = new Set([...all.children].map((row) => row.id));
+    const isInUse = (row) => isTyped(row) || row.matches(".decided, [aria-current], :focus-within, :has(:checked, details[open])");
+    let row = next.querySelector("[rel=next]") && known.lastElementChild;
+    while (row && !stays.has(row.id)) {
+      const before = row.previousElementSibling;
+      if (!isInUse(row)) row.remove();
+      row = before;
+    }
+    list.querySelector("nav.pages").replaceWith(next.querySelector("nav.pages"));
+  }
+
   newButton?.addEventListener("mousedown", (event) => event.preventDefault()); // who types goes on typing
   newButton?.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -252,6 +271,7 @@
 
   // Catching up
 
+  const MOST_ASKED_OF = 60; // a URL holds 4 kB; what is decided comes last
   let asking = false;
   let askAgain = false;
   const heardSince = new Map(); // orders told of while an answer is under way, which may not know of them
@@ -266,15 +286,17 @@
     askedAt = Date.now();
     heardSince.clear();
     const url = new URL(body.dataset.catchUp, location.href);
+    const isDecided = (root) => root.classList.contains("decided");
     for (const [name, roots] of [["shown", "[data-order][data-version]:not(#opened *)"], ["open", "#opened > [data-order]"]]) {
-      const listed = [...document.querySelectorAll(roots)].map((root) => `${root.dataset.order}.${version(root)}`);
+      const found = [...document.querySelectorAll(roots)].sort((one, other) => isDecided(one) - isDecided(other));
+      const listed = found.slice(0, MOST_ASKED_OF).map((root) => `${root.dataset.order}.${version(root)}`);
       if (listed.length) url.searchParams.set(name, listed.join("_"));
     }
     const narrowed = document.querySelector(".timeline[data-show]");
     if (narrowed) url.searchParams.set("show", narrowed.dataset.show);
     if (newButton) {
       url.searchParams.set("since", newButton.dataset.since);
-      url.searchParams.set("new", [...fresh].slice(-40).map((order) => `${order}.0`).join("_"));
+      url.searchParams.set("new", [...fresh].slice(-20).map((order) => `${order}.0`).join("_"));
     }
     try {
       const answer = await fetch(url, { headers: { "HX-Request": "true" }, cache: "no-store", signal: AbortSignal.timeout(10_000) });
@@ -284,7 +306,7 @@
         told.fragments.forEach(apply);
         if (told.new) fresh = new Set(told.new);
         heardSince.forEach(count);
-        showNew();
+        if (!askAgain) showNew();
       }
     } catch {
       // Unreachable: the sign says so, and the next poll asks again.
@@ -384,7 +406,8 @@
     if ((order && version(order) < change.version) || change.mentions?.includes(Number(body.dataset.user))) catchUp();
     count(change.open, change.order);
     heardSince.set(change.order, change.open);
-    showNew();
+    if (newButton && "narrowed" in newButton.dataset && fresh.has(change.order)) catchUp(); // the server knows whether it fits
+    else showNew();
   }
 
   function count(isOpen, order) {

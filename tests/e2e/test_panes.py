@@ -210,6 +210,47 @@ def test_new_orders_are_put_in_around_what_one_does(stack: Stack, alice: Page) -
     assert alice.evaluate("document.getElementById('new').dataset.since") != "0"
 
 
+def test_rows_are_chosen_by_key_and_in_ranges_and_stay_chosen(stack: Stack, alice: Page) -> None:
+    orders = [place(stack, f"Tina {number}", 540 + number) for number in range(4)]
+    alice.goto("/")
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    boxes = [row(alice, order).get_by_role("checkbox") for order in orders]
+    row(alice, orders[0]).get_by_role("link", name=orders[0]["number"]).focus()
+
+    alice.keyboard.press("x")
+    boxes[2].click(modifiers=["Shift"])
+
+    for box in boxes[:3]:
+        expect(box).to_be_checked()
+    expect(boxes[3]).not_to_be_checked()
+    stack.hands("approve", order=orders[3]["number"], by="bob")
+    expect(row(alice, orders[3])).to_contain_text("Approved by bob")
+    place(stack, "Ulla New", 539)
+    expect(alice.locator("#new")).to_be_visible()
+    alice.locator("#new").click()
+    expect(alice.locator("#new")).to_be_hidden()
+    for box in boxes[:3]:
+        expect(box).to_be_checked()
+    boxes[1].click()
+    boxes[0].click(modifiers=["Shift"])
+    for box in boxes[:2]:
+        expect(box).not_to_be_checked()
+    expect(boxes[2]).to_be_checked()
+
+
+def test_what_does_not_fit_the_filter_is_not_told_as_new(stack: Stack, alice: Page) -> None:
+    alice.goto("/?country=FR")
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    place(stack, "Viola Berlin", 600)
+    fitting: Order = stack.hands("place", name="Wim Paris", reviewed=True, due_seconds=601 * 60, country="FR")
+
+    expect(alice.locator("#new")).to_have_text("1 new")
+    alice.locator("#new").click()
+
+    expect(row(alice, fitting)).to_be_visible()
+    expect(alice.locator("tr.row")).to_have_count(1)
+
+
 SHIFTS = """() => {
   window.shifted = [];
   new PerformanceObserver((list) => list.getEntries().forEach((entry) => {

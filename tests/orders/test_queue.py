@@ -202,6 +202,16 @@ def test_catching_up_keeps_to_what_is_still_open_of_what_was_new(
     assert told["new"] == [str(heard.pk)]
 
 
+def test_catching_up_tells_of_what_fits_the_filter(at_alices: Client, order_in_review: Order) -> None:
+    asked = {"since": "0", "new": f"{order_in_review.pk}.0"}
+
+    fits = at_alices.get("/live/queue/", {**asked, "country": "DE"}).json()
+    does_not = at_alices.get("/live/queue/", {**asked, "country": "FR"}).json()
+
+    assert fits["new"] == [str(order_in_review.pk)]
+    assert does_not["new"] == []
+
+
 def test_catching_up_without_a_session_is_refused_without_a_redirect(client: Client) -> None:
     assert client.get("/live/queue/", headers={"HX-Request": "true"}).status_code == 401
 
