@@ -107,7 +107,7 @@
     point(rowOf(cursor));
   }
 
-  const holder = (row) => row.querySelector("[data-holder]")?.dataset.holder || undefined;
+  const holder = (where) => where.querySelector("[data-holder]")?.dataset.holder || undefined;
 
   // What waits after this one, or else before it; what colleagues have decided or hold is left out.
   function following(order) {
@@ -276,6 +276,20 @@
       form.requestSubmit(form.querySelector("button"));
     }
     asked = null;
+  });
+
+  // Who types is still at it: a claim of one's own is renewed, once a minute at most.
+
+  const renewedAt = new Map();
+
+  document.addEventListener("input", ({ target }) => {
+    const where = target.closest?.("[data-order]");
+    const order = where?.dataset.order;
+    if (!order || holder(where) !== me || Date.now() - (renewedAt.get(order) ?? 0) < 60_000) return;
+    renewedAt.set(order, Date.now());
+    const page = where.dataset.page ?? where.querySelector("a.number").href;
+    const headers = JSON.parse(document.body.getAttribute("hx-headers"));
+    fetch(`${page}renew/`, { method: "POST", headers }).catch(() => {}); // the next decision says whether it was lost
   });
 
   // Choosing rows, with shift a range of them

@@ -84,10 +84,11 @@ def test_a_slip_of_the_finger_decides_nothing(stack: Stack, alice: Page) -> None
     expect(alice.get_by_role("dialog")).to_contain_text(f"Approve {order['number']}?")
     alice.keyboard.press("Escape")
     alice.keyboard.press("r")
-    reason = opened(alice, order).get_by_label(f"Why is {order['number']} rejected?")
-    expect(reason).to_be_focused()
+    expect(opened(alice, order).get_by_label(f"Why is {order['number']} rejected?")).to_be_focused()
+    alice.keyboard.type("ago?")
+    alice.keyboard.press("Tab")
     alice.keyboard.type("a jar? go on/")
-    expect(reason).to_have_value("a jar? go on/")
+    expect(opened(alice, order).locator(".decide textarea")).to_have_value("a jar? go on/")
     expect(alice.get_by_role("dialog")).to_have_count(0)
 
     assert stack.hands("decisions", order=order["number"]) == []
@@ -118,8 +119,9 @@ def test_a_queue_is_worked_off_by_keys_alone(stack: Stack, alice: Page) -> None:
     alice.keyboard.press("r")
     reason = opened(alice, second).get_by_label(f"Why is {second['number']} rejected?")
     expect(reason).to_be_focused()
-    reason.press_sequentially("By keys alone")
-    alice.keyboard.press("Tab")
+    alice.keyboard.press("ArrowDown")
+    for _ in range(2):
+        alice.keyboard.press("Tab")
     alice.keyboard.press("Enter")
 
     expect(opened(alice, third)).to_be_visible()
@@ -128,6 +130,32 @@ def test_a_queue_is_worked_off_by_keys_alone(stack: Stack, alice: Page) -> None:
     assert stack.hands("decisions", order=first["number"]) == [["approve", "alice"]]
     assert stack.hands("decisions", order=second["number"]) == [["reject", "alice"]]
     assert stack.hands("decisions", order=third["number"]) == []
+
+
+def test_c_claims_and_a_colleague_sees_whose_it_is(stack: Stack, alice: Page, bob: Page) -> None:
+    first, second, third = (
+        place(stack, name, minutes) for name, minutes in (("Udo", 660), ("Vera", 661), ("Willi", 662))
+    )
+    bob.reload()
+    expect(bob.locator("#live-sign")).to_have_text("Live")
+    alice.goto("/")
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    row(alice, second).get_by_role("link", name=second["number"]).focus()
+
+    alice.keyboard.press("c")
+
+    for page in (alice, bob):
+        expect(row(page, second).locator(".claimed")).to_have_text("alice")
+    expect(opened(alice, second).locator(".claim")).to_contain_text("You have it in hand")
+    open_beside(bob, second)
+    bob.keyboard.press("a")
+    expect(bob.locator("#said")).to_contain_text(f"{second['number']}: alice has it in hand")
+    expect(bob.get_by_role("dialog")).to_have_count(0)
+    bob.keyboard.press("k")
+    expect(opened(bob, first)).to_be_visible()
+    bob.keyboard.press("a")
+    bob.keyboard.press("Enter")
+    expect(opened(bob, third)).to_be_visible()  # alice is at the one between
 
 
 def test_the_keys_are_told_and_lead_about(stack: Stack, alice: Page) -> None:
