@@ -229,14 +229,14 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
         else []
     )
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_waiting]
-    new = _that_fit(request, {*new, *told_already})
+    all_new = _that_fit(request, {*new, *told_already})
     eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
     reasons = selectors.reject_reasons() if changed else []
     fragments = [live.queue_row(row, **eyes, reject_reasons=reasons) for row in changed if row.review]
     for order_id, version in list(_shown(request, "open").items())[:1]:
         with contextlib.suppress(Order.DoesNotExist):
             fragments += _order_fragments(request, order_id, version)
-    return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)], "new": sorted(map(str, new))})
+    return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)], "new": sorted(map(str, all_new))})
 
 
 def _that_fit(request: HttpRequest, order_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
