@@ -164,6 +164,9 @@ class TemporalServer:
         self._command += ["--dynamic-config-value", 'history.timerProcessorMaxTimeShift="5ms"']
         self._command += ["--dynamic-config-value", "history.timerProcessorMaxPollRPS=400"]
         self._command += ["--dynamic-config-value", "history.transferProcessorMaxPollRPS=200"]
+        # A run that fails in our own code is told of after its second try instead of its fifth, a minute later.
+        problems = "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute"
+        self._command += ["--dynamic-config-value", f"{problems}=2"]
         self._command += ["--log-level", "error"]
         self._process: psutil.Popen | None = None
 

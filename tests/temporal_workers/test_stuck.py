@@ -171,6 +171,7 @@ async def start_with_nonsense(order: Order) -> None:
         "nonsense",
         id=contracts.order_workflow_id(order.pk),
         task_queue=django_settings.TEMPORAL_ORDERS_QUEUE,
+        task_timeout=timedelta(seconds=1),  # a worker lets each try after the first one time out
     )
     while not (await handle.describe()).typed_search_attributes.get(REPORTED_PROBLEMS):  # noqa: ASYNC110
         await asyncio.sleep(0.1)  # nothing tells of it
