@@ -217,7 +217,7 @@ def test_catching_up_without_a_session_is_refused_without_a_redirect(client: Cli
 
 
 def test_the_page_is_light(at_alices: Client, review: PlaceOrder, settings: Settings, tmp_path: Path) -> None:
-    settings.STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}
+    settings.STORAGES = {"staticfiles": {"BACKEND": "orders_site.storage.DeskStaticFiles"}}
     call_command("collectstatic", "--noinput", verbosity=0)
     for n in range(selectors.PAGE):
         review(customer_name=f"Customer the {n}th", customer_email=f"customer{n}@example.com")
