@@ -95,7 +95,7 @@ def waiting(*, at: datetime) -> Waiting:
     overdue, soon = counted["overdue"], counted["all"] - counted["overdue"]
     return Waiting(
         all=selectors.waiting_count(),
-        put_off=selectors.put_off_count(),
+        put_off=Count(min(put_off, COUNT_UP_TO), put_off > COUNT_UP_TO),
         overdue=Count(min(overdue, COUNT_UP_TO), overdue > COUNT_UP_TO),
         soon=Count(soon, overdue <= COUNT_UP_TO < counted["all"]),
     )
