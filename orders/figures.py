@@ -92,6 +92,7 @@ def waiting(*, at: datetime) -> Waiting:
         : COUNT_UP_TO + 1
     ]
     counted = due.aggregate(all=models.Count("pk"), overdue=models.Count("pk", filter=models.Q(due_at__lt=at)))
+    put_off = Review.objects.filter(selectors.put_off(at=at)).order_by()[: COUNT_UP_TO + 1].count()
     overdue, soon = counted["overdue"], counted["all"] - counted["overdue"]
     return Waiting(
         all=selectors.waiting_count(),
