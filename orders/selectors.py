@@ -509,6 +509,11 @@ def colleagues() -> list[User]:
     return list(users.filter(is_active=True).order_by("username")[:200])
 
 
+def all_reject_reasons() -> list[RejectReason]:
+    """Retired ones too, behind those in use."""
+    return list(RejectReason.objects.order_by("-active", "text"))
+
+
 def reject_reasons() -> list[RejectReason]:
     """The reasons for which orders are rejected now."""
     return list(RejectReason.objects.filter(active=True).order_by("text"))

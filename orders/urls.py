@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders import answering, bulks, deciding, live, noting, one_order, people, saved_views, views, webhooks
+from orders import answering, bulks, deciding, live, noting, one_order, people, reasons, saved_views, views, webhooks
 
 app_name = "orders"
 
@@ -9,6 +9,7 @@ urlpatterns = [
     path("orders/", views.orders, name="orders"),
     path("orders/export/", views.export, name="export"),
     path("orders/<uuid:order_id>/", views.order, name="order"),
+    path("reasons/", reasons.reasons, name="reasons"),
     path("orders/<uuid:order_id>/claim/", deciding.claim, name="claim"),
     path("orders/<uuid:order_id>/renew/", deciding.renew, name="renew"),
     path("orders/<uuid:order_id>/unclaim/", deciding.unclaim, name="unclaim"),

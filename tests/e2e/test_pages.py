@@ -40,7 +40,8 @@ def test_approving_works_without_scripts(stack: Stack, plain: Page, order: Order
 def test_rejecting_works_without_scripts(stack: Stack, plain: Page, order: Order) -> None:
     plain.goto(f"/orders/{order['id']}/")
     plain.get_by_text("Reject…").click()
-    plain.get_by_label(f"Why is {order['number']} rejected?").fill("Asked twice, no answer")
+    plain.get_by_label(f"Why is {order['number']} rejected?").select_option("fraud")
+    plain.get_by_label("What is there to say?").fill("Asked twice, no answer")
 
     plain.get_by_role("button", name="Reject order").click()
 
@@ -52,7 +53,8 @@ def test_rejecting_works_without_scripts(stack: Stack, plain: Page, order: Order
 def test_the_loser_is_told_without_scripts_too(stack: Stack, plain: Page, order: Order) -> None:
     plain.goto(f"/orders/{order['id']}/")
     plain.get_by_text("Reject…").click()
-    plain.get_by_label(f"Why is {order['number']} rejected?").fill("Too late for this")
+    plain.get_by_label(f"Why is {order['number']} rejected?").select_option("fraud")
+    plain.get_by_label("What is there to say?").fill("Too late for this")
     stack.hands("approve", order=order["number"], by="bob")
 
     plain.get_by_role("button", name="Reject order").click()
@@ -61,17 +63,18 @@ def test_the_loser_is_told_without_scripts_too(stack: Stack, plain: Page, order:
     expect(plain.get_by_label("Your text, not sent")).to_have_value("Too late for this")
 
 
-def test_a_reason_of_blanks_is_asked_for_again(stack: Stack, alice: Page, order: Order) -> None:
+def test_a_reason_has_to_be_chosen(stack: Stack, alice: Page, order: Order) -> None:
     alice.reload()
     row = alice.locator(f"#queue-{order['id']}")
     row.get_by_text("Reject…").click()
-    row.locator("textarea").fill("   ")
+    reason = row.get_by_label(f"Why is {order['number']} rejected?")
+    expect(reason).to_be_focused()
+    row.locator("textarea").fill("Words alone")
 
     row.get_by_role("button", name="Reject order").click()
 
-    expect(row.get_by_role("alert")).to_contain_text("Give a reason")
-    expect(row.locator("textarea")).to_be_focused()
-    row.locator("textarea").fill("Now with a reason")
+    expect(reason).to_be_focused()
+    reason.select_option("fraud")
     row.get_by_role("button", name="Reject order").click()
     expect(row).to_contain_text("Rejected by alice")
 
@@ -121,6 +124,7 @@ def test_a_decision_that_cannot_be_sent_keeps_what_was_typed(stack: Stack, alice
     alice.reload()
     row = alice.locator(f"#queue-{order['id']}")
     row.get_by_text("Reject…").click()
+    row.get_by_label(f"Why is {order['number']} rejected?").select_option("fraud")
     row.locator("textarea").fill("Worth keeping")
     alice.route("**/reject/", lambda route: route.abort())
 
@@ -160,6 +164,7 @@ def test_a_session_that_ended_is_told_and_nothing_typed_is_lost(stack: Stack, vi
     sign_in(page, stack, "alice")
     row = page.locator(f"#queue-{order['id']}")
     row.get_by_text("Reject…").click()
+    row.get_by_label(f"Why is {order['number']} rejected?").select_option("fraud")
     row.locator("textarea").fill("Worth keeping")
     page.context.clear_cookies(name="session")
 
@@ -213,7 +218,9 @@ def test_it_is_all_there_for_the_keyboard(stack: Stack, alice: Page, order: Orde
     alice.get_by_role("button", name="Approve").focus()
     alice.keyboard.press("Tab")
     alice.keyboard.press("Enter")
-    expect(alice.locator(f"#reason-order-{order['id']}")).to_be_focused()
+    expect(alice.locator(f"#code-order-{order['id']}")).to_be_focused()
+    alice.keyboard.type("Looks")
+    alice.keyboard.press("Tab")
     alice.keyboard.type("By keyboard alone")
 
     alice.keyboard.press("Tab")

@@ -146,7 +146,8 @@ def test_of_two_at_once_one_decides_and_the_other_is_told_who(stack: Stack, alic
     bob.context.route("**/live/**", lambda route: route.abort())
     bob.reload()
     row(bob, order).get_by_text("Reject…").click()
-    row(bob, order).get_by_label(f"Why is {order['number']} rejected?").fill("Card and address do not match")
+    row(bob, order).get_by_label(f"Why is {order['number']} rejected?").select_option("fraud")
+    row(bob, order).locator("textarea").fill("Card and address do not match")
 
     row(alice, order).get_by_role("button", name=f"Approve {order['number']}").click()
     expect(row(alice, order)).to_contain_text("Approved by alice")

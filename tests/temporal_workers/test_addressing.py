@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings as django_settings
 
 from orders.models import Order
-from orders.services import addressing, attending, placing, reviewing
+from orders.services import addressing, attending, claiming, placing, reviewing
 from orders.services.actors import Actor
 from orders.services.placing import Address, NewLine
 from orders.services.transitions import ActionRefused
@@ -69,12 +69,15 @@ def sent_to(order: Order) -> list[Address]:
     return [Address(**address) for (address,) in rows]
 
 
-def test_a_change_during_the_review_is_where_it_goes(place: PlaceOrder, as_alice: Actor, engine: Engine) -> None:
+def test_a_change_during_the_review_is_where_it_goes(
+    place: PlaceOrder, as_alice: Actor, as_bob: Actor, engine: Engine
+) -> None:
     order = place()
     wait_for_status(order, "in_review")
 
     change(order, as_alice)
-    reviewing.approve(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+    claiming.unclaim(order_id=order.pk, actor=as_alice, at=datetime.now(UTC))
+    reviewing.approve(order_id=order.pk, actor=as_bob, at=datetime.now(UTC))
     wait_for_status(order, "completed")
 
     assert sent_to(order) == [PARIS]
