@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
 from orders.models import Order, Payment, Product, Reservation
-from orders.services import attending, fulfilling, paying, reviewing, stocking, undoing
+from orders.services import asking, attending, fulfilling, paying, reviewing, stocking, undoing
 from orders.services.actors import Actor
 from orders.services.placing import Address, NewLine
 from tests.conftest import PlaceOrder
@@ -118,6 +118,23 @@ def test_an_extended_order_does_not_expire_at_its_first_deadline(place: PlaceOrd
     assert review.decided_at is not None
     assert review.decided_at >= due_at + timedelta(seconds=2)
     assert [type_ for type_ in events_of(order) if type_ != "remind"] == [*TO_REVIEW, "extend", "expire"]
+
+
+def test_what_was_put_off_comes_back_by_the_workflows_own_timer(place: PlaceOrder, alice: User) -> None:
+    order = place()
+    wait_for_status(order, "in_review")
+    now = datetime.now(UTC)
+
+    asking.snooze(
+        order_id=order.pk,
+        actor=Actor.operator(alice),
+        at=now,
+        reason="She calls back",
+        until=now + timedelta(seconds=1),
+    )
+
+    wait_until(lambda: events_of(order) == [*TO_REVIEW, "snooze", "resume"])
+    assert order.reviews.get().back_at is None
 
 
 class TestEscalation:
