@@ -93,14 +93,14 @@ def _cast(username: str, role: Role, *, reset: bool) -> Member:
 
 
 @transaction.atomic
-def create_bench_operator() -> User:
-    """Who decides in a bench: an operator with whom nobody can sign in."""
+def create_bench_operator(role: Role = Role.OPERATOR) -> User:
+    """Who decides, or looks, in a bench: somebody as whom nobody can sign in."""
     create_roles()
     user, created = User.objects.get_or_create(username="bench")
     if created:
         user.set_unusable_password()
         user.save()
-    user.groups.set([Group.objects.get(name=Role.OPERATOR)])
+    user.groups.set([Group.objects.get(name=role)])
     return user
 
 

@@ -13,7 +13,7 @@ from django import forms
 from django.http import QueryDict
 
 from orders import money, wording
-from orders.states import NEEDS_ATTENTION, Status
+from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Status
 
 ATTENTION = "attention"  # of a status: any that needs help
 OVERDUE = "overdue"
@@ -69,6 +69,7 @@ class Filter:
     country: str = ""  # ISO 3166-1 alpha-2
     placed: str = ""  # a key of WITHIN
     due: str = ""  # a key of WITHIN, or OVERDUE
+    assignee: str = ""  # whose claim it is: ME, NOBODY, or a user's name
     customer: str = ""  # an e-mail address, or the beginning of a name
     asked: str = ""  # LEADS, or CUSTOMER
     sort: Sort | None = None
@@ -81,7 +82,7 @@ class Filter:
     @property
     def is_of_open_reviews(self) -> bool:
         """Whether it asks for what only an order has that waits for people."""
-        return bool(self.due or self.asked)
+        return bool(self.due or self.asked or self.assignee)
 
     @property
     def statuses(self) -> frozenset[Status]:
@@ -134,12 +135,14 @@ LABELS: dict[str, str] = {
     "country": "Country",
     "placed": "Placed",
     "due": "Deadline",
+    "assignee": "Claimed by",
     "customer": "Customer",
     "asked": "Who is asked",
     "sort": "Sort",
 }
 
 STATUSES = {ATTENTION: "Needs help", **{status.value: wording.STATUS_WORDS[status] for status in Status}}
+WAITING_STATUSES = {name: STATUSES[name] for name in (ATTENTION, *sorted(WAITS_FOR_PEOPLE))}
 SPANS = {"1h": "hour", "4h": "4 hours", "24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 PLACED = {key: f"In the last {words}" for key, words in SPANS.items()}
 DUE = {OVERDUE: "Overdue"} | {key: f"Within the {'next ' if key == '1h' else ''}{SPANS[key]}" for key in SPANS}
@@ -155,6 +158,7 @@ SORTS: dict[str, str] = {
 
 # Views that everybody has, besides what people save: name and query.
 STANDING_VIEWS = (
+    ("Mine", "assignee=me"),
     ("Overdue", "due=overdue"),
     ("Escalated", "asked=leads"),
     ("Needs help", "status=attention"),
@@ -169,6 +173,7 @@ def _in_words(name: str, value: str) -> str:
         "placed": PLACED,
         "due": DUE,
         "asked": ASKED,
+        "assignee": {ME: "Me", NOBODY: "Nobody"},
     }
     if name == "country":
         return money.country_name(value)
@@ -240,12 +245,15 @@ class FilterForm(forms.Form):
     country = _text("country", 60, "Code or name")
     placed = _choice("placed", PLACED, "Any time")
     due = _choice("due", DUE, "Any")
+    assignee = _text("assignee", 150, "me, nobody or a name")
     customer = _text("customer", 200, "E-mail address or name")
     asked = _choice("asked", ASKED, "Anybody")
     sort = _choice("sort", SORTS, "Any")
 
     def __init__(self, data: QueryDict | Mapping[str, str], *, sorts: tuple[Sort, ...] = QUEUE_SORTS) -> None:
         super().__init__(data, auto_id="filter-%s")
+        if sorts is QUEUE_SORTS:  # of what can never be there, nothing needs to be offered
+            self.fields["status"].widget.choices = [("", "Any"), *WAITING_STATUSES.items()]
         self.fields["sort"].choices = [(sort.value, SORTS[sort]) for sort in sorts]  # type: ignore[attr-defined]
 
     @property

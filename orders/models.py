@@ -174,6 +174,7 @@ class Order(models.Model):
             GinIndex("search", name="order_search"),
             models.Index(F("placed_at").desc(), F("id").desc(), name="order_waiting_newest", condition=_WAITING),
             models.Index(F("amount").desc(), F("id").desc(), name="order_waiting_largest", condition=_WAITING),
+            models.Index("address_country", name="order_waiting_country", condition=_WAITING),
             GinIndex("search", name="order_waiting_search", condition=_WAITING),
         ]
 
@@ -455,7 +456,14 @@ class Payment(models.Model):
                 name="payment_reference",
                 opclasses=["varchar_pattern_ops"],
                 condition=~Q(provider_reference=""),
-            )
+            ),
+            models.Index(
+                "status",
+                "created_at",
+                "id",
+                name="payment_under_way",
+                condition=Q(status__in=["processing", "requires_action"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -71,20 +71,14 @@ def _parsed(query: str) -> Filter | None:
 
 
 def _counts(wanted: dict[str, Filter], viewer: AbstractBaseUser | AnonymousUser, at: datetime) -> dict[str, Count]:
-    capped = [
-        selectors.queue_that_fits(one, at=at, viewer=viewer).order_by().values("pk")[: selectors.COUNT_UP_TO + 1]
-        for one in wanted.values()
-    ]
-    parts = [rows.query.sql_with_params() for rows in capped]
+    rows = [selectors.counted_queue(one, at=at, viewer=viewer).values("pk") for one in wanted.values()]
+    parts = [one.query.sql_with_params() for one in rows]
     # The text is Django's own; what people typed is among the parameters.
     statement = "SELECT " + ", ".join(f"(SELECT count(*) FROM ({sql}) AS one)" for sql, _ in parts)  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(statement, [parameter for _, parameters in parts for parameter in parameters])
         numbers: Sequence[int] = cursor.fetchone() or ()
-    return {
-        key: Count(min(number, selectors.COUNT_UP_TO), number > selectors.COUNT_UP_TO)
-        for key, number in zip(wanted, numbers, strict=True)
-    }
+    return {key: selectors.capped(number) for key, number in zip(wanted, numbers, strict=True)}
 
 
 @require_safe

@@ -5,7 +5,7 @@ are capped.
 import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -17,7 +17,7 @@ from django.contrib.postgres.search import SearchQuery
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from orders.filters import ALL, CUSTOMER, LEADS, OVERDUE, WITHIN, Filter, Sort
+from orders.filters import ALL, CUSTOMER, LEADS, ME, NOBODY, OVERDUE, WITHIN, Filter, Sort
 from orders.models import (
     Event,
     Heartbeat,
@@ -32,7 +32,7 @@ from orders.models import (
     Shipment,
 )
 from orders.roles import permission
-from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Action
+from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Action, Status
 
 PAGE = 50
 COUNT_UP_TO = 1_000
@@ -97,9 +97,13 @@ class Count:
         return self.number > 0
 
 
-def _count(rows: QuerySet[Any, Any]) -> Count:
-    number = rows.order_by()[: COUNT_UP_TO + 1].count()
+def capped(number: int) -> Count:
+    """Of what was counted up to one more than the cap."""
     return Count(min(number, COUNT_UP_TO), number > COUNT_UP_TO)
+
+
+def _count(rows: QuerySet[Any, Any]) -> Count:
+    return capped(rows.order_by()[: COUNT_UP_TO + 1].count())
 
 
 # The queue
@@ -177,7 +181,7 @@ def queue_page(
         rows=[Row(review.order, review) for review in shown],
         next=by.place(shown[-1]) if len(found) > PAGE else None,
         newest_review=newest,
-        count=_count(fitting) if wanted.narrows else None,
+        count=count_queue(wanted, at=at, viewer=viewer) if wanted.narrows else None,
     )
 
 
@@ -185,10 +189,24 @@ def queue_that_fits(
     wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
 ) -> QuerySet[Review]:
     """Open reviews, unsorted, of orders that fit; all that is said of a list of them, or done to it, starts here."""
-    conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
-    # What waits for people is few among all orders, and has indexes of its own.
+    kind = _KINDS.get(wanted.statuses)
+    of_order = replace(wanted, status="") if kind else wanted
+    conditions = _of_order(of_order, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
+    if kind:
+        conditions &= Q(kind=kind)
     asked = Q() if wanted.asked == CUSTOMER else in_queue(at=at)
-    return Review.objects.filter(conditions, asked, decision="", order__status__in=WAITS_FOR_PEOPLE)
+    if wanted.sort in _SORTS_BY_ORDER or wanted.q or wanted.customer or wanted.country:
+        # Of these, what waits for people has indexes of its own. It says nothing new, which the planner does not know:
+        # elsewhere it would take the few that wait for a few of those.
+        asked &= Q(order__status__in=WAITS_FOR_PEOPLE)
+    return Review.objects.filter(conditions, asked, decision="")
+
+
+# What an open review of this kind says of its order's status, without a look at the order.
+_KINDS = {
+    frozenset({Status.IN_REVIEW}): Review.Kind.APPROVAL,
+    NEEDS_ATTENTION: Review.Kind.ATTENTION,
+}
 
 
 def _of_order(wanted: Filter, *, at: datetime, order: str = "") -> Q:
@@ -244,11 +262,21 @@ def _of_review(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | Anony
         q &= Q(risk_score__gte=wanted.risk_from)
     if wanted.due:
         q &= Q(due_at__lte=at if wanted.due == OVERDUE else at + WITHIN[wanted.due])
+    if wanted.assignee:
+        q &= _in_hands_of(wanted.assignee, at=at, viewer=viewer)
     if wanted.asked == LEADS:
         q &= Q(level=Review.Level.LEAD)
     if wanted.asked == CUSTOMER:
         q &= put_off(at=at)
     return q
+
+
+def _in_hands_of(assignee: str, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> Q:
+    """A claim counts until its time has passed, whether or not anybody noted that."""
+    if assignee == NOBODY:
+        return Q(claimed_by=None) | Q(claimed_until__lte=at)
+    whose = Q(claimed_by=viewer.pk if viewer else None) if assignee == ME else Q(claimed_by__username=assignee)
+    return whose & Q(claimed_until__gt=at)
 
 
 @dataclass(frozen=True)
@@ -286,6 +314,7 @@ class _By:
         return Cursor(value if self.of is datetime else Decimal(str(value)), str(key))
 
 
+_SORTS_BY_ORDER = frozenset({Sort.AMOUNT, Sort.AGE, Sort.NEWEST})
 _QUEUE_ORDER = {
     Sort.DEADLINE: _By("due_at", "id", of_reviews=True),
     Sort.AMOUNT: _By("order__amount", "order_id", descending=True, of=Decimal),
@@ -309,8 +338,20 @@ def queue_cursor(text: str, sort: Sort | None) -> Cursor | None:
     return _QUEUE_ORDER[sort or Sort.DEADLINE].parse(text) if text else None
 
 
+def counted_queue(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
+) -> QuerySet[Review]:
+    """As many of the queue as are counted, along its own index: in the table, what waits lies mostly at the end."""
+    fitting = queue_that_fits(replace(wanted, sort=None), at=at, viewer=viewer)
+    return fitting.order_by("due_at", "id")[: COUNT_UP_TO + 1]
+
+
+def count_queue(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None) -> Count:
+    return capped(counted_queue(wanted, at=at, viewer=viewer).count())
+
+
 def waiting_count() -> Count:
-    return _count(Review.objects.filter(in_queue(at=timezone.now())))
+    return count_queue(ALL, at=timezone.now())
 
 
 def helpless_count() -> Count:

@@ -17,6 +17,7 @@ from orders import wording
 from orders.models import Event, Order, Outbox, Payment, Review
 from orders.states import TERMINAL, WAITS_FOR_PEOPLE, Status
 
+OPEN = frozenset(Status) - TERMINAL
 MOST = 1_000  # of each kind: more than that is one trouble, not a thousand
 
 
@@ -119,7 +120,8 @@ def _unrefunded(at: datetime, most: int) -> Iterator[Stuck]:
 
 
 def _worked_on() -> QuerySet[Order]:
-    return Order.objects.exclude(status__in=TERMINAL | WAITS_FOR_PEOPLE | {Status.AWAITING_CUSTOMER})
+    # What they are is said rather than what they are not: that an index can find, however many orders have ended.
+    return Order.objects.filter(status__in=OPEN - WAITS_FOR_PEOPLE - {Status.AWAITING_CUSTOMER})
 
 
 def _doing(order: Order) -> str:
@@ -132,7 +134,7 @@ def _error(said: dict[str, str]) -> str:
 
 def open_orders(*, before: datetime) -> Iterator[uuid.UUID]:
     """Every order that has not ended and whose status is from before that instant."""
-    still_open = Order.objects.exclude(status__in=TERMINAL).filter(status_at__lt=before)
+    still_open = Order.objects.filter(status__in=OPEN, status_at__lt=before)
     return still_open.order_by(F("id")).values_list("pk", flat=True).iterator()
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import User
 from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
@@ -28,6 +28,7 @@ WHOLE = Filter(
     country="DE",
     placed="24h",
     due="overdue",
+    assignee="me",
     customer="ann.lee@example.com",
     asked="leads",
     sort=Sort.AMOUNT,
@@ -113,9 +114,12 @@ def test_what_is_set_is_shown_each_with_a_link_that_removes_it(at_alices: Client
 
 
 @pytest.fixture
-def others(place: PlaceOrder, order_in_review: Order, short_order: Order) -> dict[str, Order]:
+def others(alice: User, bob: User, place: PlaceOrder, order_in_review: Order, short_order: Order) -> dict[str, Order]:
     """One of each kind, so that a filter that does nothing is seen."""
     now = timezone.now()
+    claims = ((order_in_review, alice, now + timedelta(minutes=1)), (short_order, bob, now))  # the second has passed
+    for order, user, until in claims:
+        Review.objects.filter(order=order).update(claimed_by=user, claimed_at=now, claimed_until=until)
     Order.objects.filter(pk=short_order.pk).update(placed_at=now - timedelta(days=3))
     Review.objects.filter(order=short_order).update(due_at=now - timedelta(minutes=1), level=Review.Level.LEAD)
     Payment.objects.create(
@@ -158,6 +162,10 @@ def others(place: PlaceOrder, order_in_review: Order, short_order: Order) -> dic
         (Filter(customer="bo e"), {"placed"}),
         (Filter(customer="ek"), set()),
         (Filter(asked="leads"), {"short"}),
+        (Filter(assignee="me"), {"in review"}),
+        (Filter(assignee="alice"), {"in review"}),
+        (Filter(assignee="bob"), set()),
+        (Filter(assignee="nobody"), {"short"}),
         (Filter(q="rue cler"), {"placed"}),
         (Filter(q="75007 paris"), {"placed"}),
         (Filter(q="ch_7Hx2Lq90"), {"in review"}),
@@ -168,13 +176,13 @@ def others(place: PlaceOrder, order_in_review: Order, short_order: Order) -> dic
     ids=lambda value: value.query() or "all" if isinstance(value, Filter) else "",
 )
 def test_each_field_narrows_the_queue_and_the_list_of_all_orders(
-    others: dict[str, Order], wanted: Filter, found: set[str]
+    others: dict[str, Order], wanted: Filter, found: set[str], alice: User
 ) -> None:
     now = timezone.now()
     names = {order.pk: name for name, order in others.items()}
 
-    queue = selectors.queue_page(at=now, wanted=wanted, viewer=AnonymousUser())
-    orders = selectors.orders_page(at=now, wanted=wanted, viewer=AnonymousUser())
+    queue = selectors.queue_page(at=now, wanted=wanted, viewer=alice)
+    orders = selectors.orders_page(at=now, wanted=wanted, viewer=alice)
 
     assert {names[order.pk] for order in orders.orders} == found
     assert {names[row.order.pk] for row in queue.rows} == found - {"placed"}

@@ -1,0 +1,61 @@
+"""Lists are read along their indexes, however many orders there are."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from orders import selectors, stuck
+from orders.filters import Filter, Sort
+
+
+@pytest.fixture
+def many(db: None, settings: Settings) -> None:
+    settings.DEBUG = True
+    call_command("seed_orders", count=4_000, waiting=400, stdout=StringIO(), stderr=StringIO())
+
+
+@contextmanager
+def plans() -> Iterator[list[str]]:
+    """The plans of all queries that are made within."""
+    found: list[str] = []
+    with CaptureQueriesContext(connection) as asked:
+        yield found
+    with connection.cursor() as cursor:
+        for query in asked.captured_queries:
+            if query["sql"].startswith("SELECT"):
+                cursor.execute("EXPLAIN " + query["sql"])
+                found.append("\n".join(line for (line,) in cursor.fetchall()))
+
+
+def test_each_list_is_read_along_its_index_and_no_table_from_end_to_end(many: None, alice: User) -> None:
+    now = timezone.now()
+    for one, index in {Filter(): "review_open_by_deadline", Filter(sort=Sort.RISK): "review_open_by_risk"}.items():
+        with plans() as queue:
+            selectors.queue_page(at=now, wanted=one, viewer=alice)
+        assert any(index in plan for plan in queue), queue
+        assert not [plan for plan in queue if re.search(r"Seq Scan on orders_(order|review)\b", plan)], queue
+
+    with plans() as orders:
+        selectors.orders_page(at=now)
+        selectors.orders_page(at=now, wanted=Filter(sort=Sort.AMOUNT))
+        selectors.orders_page(at=now, wanted=Filter(q="zebulon"))
+    for index in ("order_newest", "order_largest", "order_search"):
+        assert any(index in plan for plan in orders), orders
+
+
+def test_what_stands_still_is_found_without_a_look_at_what_has_ended(many: None) -> None:
+    with plans() as found:
+        stuck.from_rows(at=timezone.now())
+
+    assert any("order_newest_by_status" in plan for plan in found), found
+    assert any("payment_under_way" in plan for plan in found), found
+    assert not [plan for plan in found if re.search(r"Seq Scan on orders_(event|payment)\b", plan)], found
