@@ -89,8 +89,9 @@
   };
   const version = (root) => Number(root.dataset.version);
   const isChosen = (select) => select.selectedIndex !== Math.max([...select.options].findIndex((option) => option.defaultSelected), 0);
+  const isAltered = (field) => ["checkbox", "radio"].includes(field.type) ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   const isTyped = (part) =>
-    [...part.querySelectorAll("textarea, input")].some((field) => field.value !== field.defaultValue) ||
+    [...part.querySelectorAll("textarea, input:not([name=order])")].some(isAltered) ||
     [...part.querySelectorAll("select")].some(isChosen);
   const SAME = ["id", "href", "aria-label", "name"];
   const twin = (element, part) =>
