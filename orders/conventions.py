@@ -17,6 +17,8 @@ from babel.languages import get_official_languages
 from django.conf import settings
 from django.utils import timezone
 
+from orders.money import format_money
+
 _CONTINENTS = frozenset(
     "Africa America Antarctica Arctic Asia Atlantic Australia Europe Indian Pacific".split()  # noqa: SIM905
 )
@@ -104,3 +106,8 @@ def parsed(locale: str) -> Locale:
         return Locale.parse(locale)
     except (UnknownLocaleError, ValueError):
         return Locale.parse(DESK_LOCALE)
+
+
+def amount(minor: int, currency: str) -> str:
+    """Minor units of a currency by the conventions in force."""
+    return format_money(minor, currency, locale=parsed(in_force().locale))

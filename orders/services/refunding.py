@@ -11,7 +11,7 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from orders import money
+from orders import conventions, money
 from orders.models import Order, Payment
 from orders.roles import REFUND_LIMITS, Role
 from orders.services import holding, mailing
@@ -32,7 +32,7 @@ class AlreadyRefunded(ActionRefused):
     """Somebody has refunded since the order was looked at. `payment` says how much."""
 
     def __init__(self, payment: Payment) -> None:
-        amount = money.format_money(payment.amount_minor, payment.currency)
+        amount = conventions.amount(payment.amount_minor, payment.currency)
         super().__init__(f"{amount} has been refunded since you opened this page, so your refund was not carried out.")
         self.payment = payment
 
@@ -192,8 +192,8 @@ def _check_amount(amount_minor: int, left: Refundable, most_minor: int, currency
     if amount_minor <= 0:
         raise AmountRefused("The amount must be more than zero.")
     if amount_minor > left.left_minor:
-        shown = money.format_money(left.left_minor, currency)
+        shown = conventions.amount(left.left_minor, currency)
         raise AmountRefused(f"Only {shown} is left to refund.")
     if amount_minor > most_minor:
-        shown = money.format_money(most_minor, currency)
+        shown = conventions.amount(most_minor, currency)
         raise AmountRefused(f"You may refund up to {shown} more on this order. Ask a lead for the rest.")

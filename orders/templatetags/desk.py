@@ -22,7 +22,7 @@ register = template.Library()
 @register.filter
 def money(minor: int, currency: str) -> str:
     """As the viewer's locale writes it."""
-    return amounts.format_money(minor, currency, locale=conventions.parsed(conventions.in_force().locale))
+    return conventions.amount(minor, currency)
 
 
 @register.filter

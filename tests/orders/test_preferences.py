@@ -59,6 +59,13 @@ def test_one_viewers_zone_is_not_left_to_the_next(alice: User, signed_in: Signed
     assert timezone.get_current_timezone() == ZoneInfo("UTC")
 
 
+def test_what_a_service_says_of_an_amount_is_written_for_who_asked() -> None:
+    with conventions.by(Conventions("UTC", "de_DE")):
+        assert conventions.amount(123_450, "EUR") == "1.234,50\N{NO-BREAK SPACE}€"
+
+    assert conventions.amount(123_450, "EUR") == "€1,234.50"
+
+
 def test_a_mail_is_written_by_the_desks_conventions_whoever_caused_it(
     order_in_review: Order, as_alice: Actor, settings: Settings
 ) -> None:
