@@ -216,6 +216,11 @@ def test_orders_are_handed_over_to_a_colleague_who_may_decide_on_them(
     assert free.reviews.get().claimed_by == bob
     assert [order.events.filter(type="hand_over").count() for order in (free, his, hers)] == [1, 1, 0]
 
+    by_dana = begin([escalated, hers], Actor.operator(lead), Action.HAND_OVER, to="bob")
+    carry_out_all()
+
+    assert results(by_dana) == [("refused", "It was escalated, and bob is no lead."), ("done", "")]
+
 
 def test_an_order_that_was_decided_on_meanwhile_is_refused_and_the_others_are_done(
     waiting: Waiting, as_alice: Actor, as_bob: Actor

@@ -31,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, orders: int, **options: Any) -> None:
         actor = Actor.operator(accounts.create_bench_operator())
         chosen = {order.pk: order.version for order in _waiting(orders)}
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         begun = bulk.begin(
             bulk_id=uuid.uuid4(), action=Action.APPROVE, chosen=chosen, actor=actor, at=datetime.now(UTC)
         )
@@ -39,12 +39,13 @@ class Command(BaseCommand):
         batches = []
         while bulk.carry_out(bulk_id=begun.pk, at=datetime.now(UTC)):
             batches.append(time.perf_counter())
-        took = batches[-1] - started
+        took, worked = batches[-1] - started, time.process_time() - worked
         begun.refresh_from_db()
         self.stdout.write(f"{begun.size:,} orders approved at once, {begun.refused:,} refused")
         self.stdout.write(f"recorded          {recorded - started:.2f} s")
         self.stdout.write(f"first committed   {batches[0] - started:.2f} s")
         self.stdout.write(f"last committed    {took:.2f} s (target for 1,000: {TARGET:.0f} s)")
+        self.stdout.write(f"of our processor  {worked:.2f} s; the database's comes on top")
 
 
 def _waiting(number: int) -> Sequence[Order]:
