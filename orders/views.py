@@ -148,6 +148,7 @@ def _opened(request: HttpRequest) -> Opened:
         context = _order_context(request, uuid.UUID(wanted), ask_engine=False)
     except Order.DoesNotExist:
         raise Http404 from None
+    _see_mentions(request, context)
     order = context["order"]
     return Opened(order.number, order.get_absolute_url(), render_to_string("orders/_order.html", context, request))
 
@@ -210,9 +211,14 @@ def order(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
         context = _order_context(request, order_id)
     except Order.DoesNotExist:
         raise Http404 from None
-    if context["notes"].is_new and isinstance(request.user, User):
-        noting.see_mentions(order_id=order_id, user=request.user, at=timezone.now())
+    _see_mentions(request, context)
     return render(request, "orders/order.html", context)
+
+
+def _see_mentions(request: HttpRequest, context: Mapping[str, Any]) -> None:
+    """Whoever opens an order has seen what mentions them there, though it is shown to them as new this once."""
+    if context["notes"].is_new and isinstance(request.user, User):
+        noting.see_mentions(order_id=context["order"].pk, user=request.user, at=timezone.now())
 
 
 # Catching up: what a page asks for after it may have missed something

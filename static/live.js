@@ -404,7 +404,8 @@
   function hearChange(change) {
     change.fragments.forEach(apply);
     const order = document.getElementById(`order-${change.order}`);
-    if ((order && version(order) < change.version) || change.mentions?.includes(Number(body.dataset.user))) catchUp();
+    const isMentioned = change.mentions.includes(parseInt(body.dataset.viewer)); // which begins with the person's key
+    if (isMentioned || (order && version(order) < change.version)) catchUp();
     count(change.open, change.order);
     heardSince.set(change.order, change.open);
     if (newButton && "narrowed" in newButton.dataset && fresh.has(change.order)) catchUp(); // the server knows whether it fits

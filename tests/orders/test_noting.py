@@ -141,6 +141,17 @@ def test_the_mentioned_have_a_badge_until_they_have_opened_the_order(
     assert signed_in(viewer).get(reverse("orders:mentions")).content.decode().count("Nobody has mentioned you yet") == 1
 
 
+def test_to_open_the_order_beside_the_queue_is_to_see_it(
+    signed_in: SignedIn, bob: User, as_alice: Actor, order_in_review: Order
+) -> None:
+    write(order_in_review, as_alice, "For @bob")
+
+    page = signed_in(bob).get("/", {"order": str(order_in_review.pk)}).content.decode()
+
+    assert "for you" in page
+    assert unseen(bob) == 0
+
+
 def test_a_change_tells_those_who_are_mentioned_for_the_first_time(
     bob: User, lead: User, as_alice: Actor, order_in_review: Order
 ) -> None:
