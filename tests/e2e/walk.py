@@ -88,6 +88,7 @@ def walk(stack: Stack, visitors: Visitors, see: See, looks: tuple[Look, ...] = L
     around(alice, dana)
     help_needed(stack, alice, vera)
     orders(stack, alice)
+    asking(stack, alice, stranger)
     what_goes_wrong(stack, alice, vera)
     away(stack, alice)
 
@@ -198,6 +199,25 @@ def orders(stack: Stack, alice: Eyes) -> None:
     for status in ("completed", "rejected", "cancelled", "blocked"):
         alice.go(f"/orders/{stack.hands('with_status', status=status)[0]['id']}/")
         alice.look(f"order-{status}")
+
+
+def asking(stack: Stack, alice: Eyes, customer: Eyes) -> None:
+    """An order that waits for its customer's answer, and the page where that is given."""
+    order, page = stack.hands("place", name="Flat Hunter", reviewed=True), alice.page
+    alice.go(f"/orders/{order['id']}/")
+    page.get_by_text("Ask customer…").click()
+    page.get_by_label("What do you ask Flat Hunter?").fill("Which flat is it?")
+    alice.look("order-ask")
+    page.get_by_role("button", name="Ask customer", exact=True).click()
+    expect(page.locator(".put-off")).to_be_visible()
+    alice.look("order-put-off")
+    link = re.search(r"/answer/\S+", stack.hands("mail", order=order["number"], kind="question"))
+    customer.go(link[0] if link else "")
+    customer.look("answer")
+    customer.page.get_by_label("Your answer").fill("The second, on the left")
+    customer.page.get_by_role("button", name="Send answer").click()
+    expect(customer.page.get_by_role("status")).to_contain_text("Thank you")
+    customer.look("answered")
 
 
 def what_goes_wrong(stack: Stack, alice: Eyes, vera: Eyes) -> None:
