@@ -89,13 +89,14 @@ def test_an_operator_gives_four_hours_once_and_a_lead_more(
     order_in_review: Order, as_alice: Actor, as_bob: Actor, as_lead: Actor
 ) -> None:
     now, due_at = datetime.now(UTC), order_in_review.reviews.get().due_at
+    later = now + HOUR  # alice has it in hand no more
 
     with pytest.raises(DeadlineRefused, match="4 h 00 min more at most: ask a lead"):
         reviewing.extend(order_id=order_in_review.pk, actor=as_alice, at=now, due_at=due_at + 5 * HOUR, reason="x")
     reviewing.extend(order_id=order_in_review.pk, actor=as_alice, at=now, due_at=due_at + 4 * HOUR, reason="x")
     with pytest.raises(ActionRefused, match="once already: a lead may do so again"):
-        reviewing.extend(order_id=order_in_review.pk, actor=as_bob, at=now, due_at=due_at + 5 * HOUR, reason="x")
-    reviewing.extend(order_id=order_in_review.pk, actor=as_lead, at=now, due_at=due_at + 50 * HOUR, reason="x")
+        reviewing.extend(order_id=order_in_review.pk, actor=as_bob, at=later, due_at=due_at + 5 * HOUR, reason="x")
+    reviewing.extend(order_id=order_in_review.pk, actor=as_lead, at=later, due_at=due_at + 50 * HOUR, reason="x")
 
     assert order_in_review.reviews.get().due_at == due_at + 50 * HOUR
     assert types(order_in_review).count("extend") == 2
