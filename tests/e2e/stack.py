@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 from psycopg import sql
 
 from devstack.servers import free_port
@@ -172,6 +172,7 @@ class Visitors:
         self._cookies: dict[str, Any] = {}
         self._contexts: list[BrowserContext] = []
         self.complaints: list[str] = []
+        self.on_answer: Callable[[Response], None] = lambda _: None
 
     def browser_of(self, name: str, **options: Any) -> BrowserContext:
         """A browser in which `name` is signed in."""
@@ -186,6 +187,7 @@ class Visitors:
         context = self._browser.new_context(base_url=self._stack.url, **options)
         context.on("console", lambda message: self._hear(message.type, message.text))
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("response", lambda answer: self.on_answer(answer))
         self._contexts.append(context)
         return context
 

@@ -40,7 +40,7 @@ class Eyes:
     def __init__(self, visitors: Visitors, name: str, see: See, looks: tuple[Look, ...]) -> None:
         self._see, self._looks = see, looks
         size: Any = {"width": looks[-1].width, "height": looks[-1].height}
-        options = {"viewport": size, "color_scheme": looks[-1].scheme}
+        options = {"viewport": size, "color_scheme": looks[-1].scheme, "reduced_motion": "reduce"}
         self.page = (visitors.browser_of(name, **options) if name else visitors.browser(**options)).new_page()
 
     def go(self, path: str) -> None:
@@ -84,6 +84,7 @@ def walk(stack: Stack, visitors: Visitors, see: See, looks: tuple[Look, ...] = L
     alice, dana, vera, stranger = (Eyes(visitors, name, see, looks) for name in ("alice", "dana", "vera", ""))
     sign_in(stranger)
     queue(stack, alice, vera)
+    pane(alice)
     at_once(alice)
     around(alice, dana)
     help_needed(stack, alice, vera)
@@ -103,16 +104,17 @@ def sign_in(stranger: Eyes) -> None:
     stranger.look("sign-in-wrong")
 
 
-def row_of(page: Page, place: int) -> Locator:
-    """By its order: it stays the same whatever happens to the list."""
-    return page.locator(f"#{page.locator('tr.row').nth(place).get_attribute('id')}")
+def to_be_decided(page: Page, place: int) -> Locator:
+    """A row by its order: it stays the same whatever happens to the list."""
+    rows = page.locator("tr.row", has=page.get_by_text("Reject…"))
+    return page.locator(f"#{rows.nth(place).get_attribute('id')}")
 
 
 def queue(stack: Stack, alice: Eyes, vera: Eyes) -> None:
     alice.go("/")
     alice.look("queue")
     page = alice.page
-    row = row_of(page, 2)
+    row = to_be_decided(page, 2)
     row.get_by_text("Reject…").click()
     row.locator("textarea").first.fill("Card and address do not match")
     alice.look("queue-reject")
@@ -127,6 +129,19 @@ def queue(stack: Stack, alice: Eyes, vera: Eyes) -> None:
     alice.look("queue-filtered")
     vera.go("/")
     vera.look("queue-viewer")
+
+
+def pane(alice: Eyes) -> None:
+    """An order beside the list, and what its keys are."""
+    alice.go("/")
+    page = alice.page
+    to_be_decided(page, 1).locator("a.number").click()
+    expect(page.locator("#opened > article")).to_be_visible()
+    alice.look("queue-open")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    alice.look("keys")
+    page.keyboard.press("Escape")
 
 
 def at_once(alice: Eyes) -> None:
@@ -187,6 +202,11 @@ def orders(stack: Stack, alice: Eyes) -> None:
     order, page = stack.hands("with_status", status="in_review")[0], alice.page
     alice.go(f"/orders/{order['id']}/")
     alice.look("order-in-review")
+    for name in ("Ask customer…", "Put off…", "Change address…"):
+        if (panel := page.get_by_text(name)).count():
+            panel.first.click()
+            alice.look(f"order-{name.split()[0].lower()}")
+            page.keyboard.press("Escape")
     page.locator("textarea[name=text]").first.fill("@bob please call her")
     page.get_by_role("button", name="Add note").first.click()
     expect(page.locator(".notes")).to_contain_text("please call her")
@@ -196,6 +216,8 @@ def orders(stack: Stack, alice: Eyes) -> None:
     stack.hands("approve", order=order["number"], by="bob")
     expect(page.locator(".news")).to_be_visible()
     alice.look("order-decided-while-typing")
+    alice.go(f"/orders/{order['id']}/print/")
+    alice.look("print")
     for status in ("completed", "rejected", "cancelled", "blocked"):
         alice.go(f"/orders/{stack.hands('with_status', status=status)[0]['id']}/")
         alice.look(f"order-{status}")
