@@ -193,7 +193,7 @@ class Visitors:
 
     def _hear(self, kind: str, text: str) -> None:
         # That an answer was an error, or that there was none, is told by the page itself.
-        no_answer = r"Failed to load resource|net::ERR_|^htmx:(sendError|afterRequest)|^Response Status"
+        no_answer = r"Failed to load resource|net::ERR_|^htmx:(sendError|sendAbort|afterRequest)|^Response Status"
         if kind in {"error", "warning"} and not re.search(no_answer, text):
             self.complaints.append(text)
 
