@@ -1,0 +1,36 @@
+"""How many queries a page makes, at most: none of them grows with what it lists."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from orders.models import Order
+from tests.orders.conftest import SignedIn
+
+MOST = {
+    "/": 22,
+    "/?country=DE&amount_from=1&q=ann&sku=LAMP&sort=amount": 25,
+    "/?order={order}": 35,
+    "/orders/": 12,
+    "/orders/?country=DE&risk_from=0.1&q=ann&sku=LAMP": 13,
+    "/orders/{order}/": 24,
+    "/me/": 15,
+    "/team/": 14,
+    "/roles/": 11,
+    "/live/queue/?shown={order}.1": 13,
+    "/live/views/": 5,
+}
+
+
+@pytest.mark.parametrize("path", MOST)
+def test_a_page_makes_no_more_queries_than_it_has_to(
+    path: str, lead: User, signed_in: SignedIn, order_in_review: Order, short_order: Order
+) -> None:
+    at_leads = signed_in(lead)
+
+    with CaptureQueriesContext(connection) as asked:
+        answer = at_leads.get(path.format(order=order_in_review.pk))
+
+    assert answer.status_code == 200
+    assert len(asked) <= MOST[path], [query["sql"][:120] for query in asked.captured_queries]
