@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from orders import accounts
 from orders.admin import CappedPaginator
-from orders.models import ApiClient, Event, IdempotencyKey, LoyaltyEntry, Order, Preferences, Product
+from orders.models import ApiClient, Event, IdempotencyKey, LoyaltyEntry, Order, Preferences, Product, SavedView
 from orders.services import actors, asking, bulk, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
 from orders.states import Action
 
@@ -75,6 +75,7 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     bulk.begin(bulk_id=uuid.uuid4(), action=Action.APPROVE, chosen=chosen, actor=actors.Actor.operator(alice), at=NOW)
     LoyaltyEntry.objects.create(order=order_in_review, points=1_200, awarded_at=NOW)
     Preferences.objects.create(user=alice, zone="Europe/Berlin", locale="de_DE")
+    SavedView.objects.create(owner=alice, name="Germany", query="country=DE", created_at=NOW)
     User.objects.create_superuser("carol")
     noting.write_note(**order, actor=actors.Actor.operator(alice), text="For @carol")
     order_in_review.refresh_from_db()
