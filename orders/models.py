@@ -1,5 +1,7 @@
 """The tables. What must never be untrue is a constraint here; nothing in this module writes.
 
+A column that came later has a `db_default`: while a new version starts, the one before still writes.
+
 Money is whole minor units (cents) beside a currency; `_at` is an instant in UTC.
 """
 
@@ -65,7 +67,11 @@ class Order(models.Model):
     customer_name = models.CharField(max_length=200)
     customer_email = models.CharField(max_length=254, blank=True)
     card_fingerprint = models.CharField(
-        max_length=64, blank=True, help_text="Tells one card from another, as the bank does; never the card's number."
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Tells one card from another, as the bank does; never the card's number.",
     )
     address_line1 = models.CharField(max_length=200, blank=True)
     address_line2 = models.CharField(max_length=200, blank=True)
@@ -267,15 +273,21 @@ class Review(models.Model):
     at_deadline = models.CharField(max_length=10, choices=AtDeadline.choices, default=AtDeadline.EXPIRE)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.OPERATOR)
     remind_at = models.DateTimeField(null=True, blank=True, help_text="Empty once it was done.")
-    extended = models.BooleanField(default=False, help_text="Whether it was given more time.")
+    extended = models.BooleanField(default=False, db_default=False, help_text="Whether it was given more time.")
     back_at = models.DateTimeField(null=True, blank=True, help_text="Until when it is put off; empty: it is not.")
-    waits_for = models.TextField(blank=True, help_text="What the customer was asked, or why it is put off.")
+    waits_for = models.TextField(
+        blank=True, default="", db_default="", help_text="What the customer was asked, or why it is put off."
+    )
     put_off_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True, db_index=False
     )
     reasons = models.JSONField(default=list, help_text='[{"code": …, "text": …}]')
     risk_score = models.FloatField(default=0)
-    risk_parts = models.JSONField(default=list, help_text='[{"text": …, "weight": …}], as the rules weighed it then.')
+    risk_parts = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),
+        help_text='[{"text": …, "weight": …}], as the rules weighed it then.',
+    )
     decision = models.CharField(max_length=10, choices=Decision.choices, blank=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
@@ -288,7 +300,7 @@ class Review(models.Model):
     )
     claimed_at = models.DateTimeField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)
-    needs_two = models.BooleanField(default=False, help_text="Two different people have to approve.")
+    needs_two = models.BooleanField(default=False, db_default=False, help_text="Two different people have to approve.")
     endorsed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
     )

@@ -11,10 +11,12 @@ from datetime import datetime
 
 from django.db import transaction
 
-from orders.models import Order
+from orders.models import Decision, Order
+from orders.roles import DECIDE_ESCALATED
 from orders.services import holding
 from orders.services.actors import Actor, authorise
 from orders.services.placing import Address, address_of, wrong_with_address
+from orders.services.reviewing import NotThisPerson
 from orders.services.transitions import ActionRefused, lock, tell_engine, transition, words
 from orders.states import Action, may
 
@@ -32,12 +34,13 @@ def change_address(
 ) -> bool:
     """Let the order go to `address`; says whether that is another one than before. The same one changes nothing.
 
-    An approval of the former address, where a second one is still wanted, counts no longer.
+    An approval of the former address, where a second one is still wanted, counts no longer. Once two people have
+    approved an order, where it goes is changed by a lead who is neither of them.
 
     `seen` is the version of the order that the actor acts on, so that nobody undoes a change without knowing.
 
-    Raises NotPermitted, InvalidAddress naming each bad field, PageIsStale, InOtherHands, and ActionRefused once the
-    carrier has been called or the order has ended.
+    Raises NotPermitted, InvalidAddress naming each bad field, PageIsStale, InOtherHands, NotThisPerson, and
+    ActionRefused once the carrier has been called or the order has ended.
     """
     authorise(actor, Action.CHANGE_ADDRESS)
     if errors := wrong_with_address(address):
@@ -50,6 +53,8 @@ def change_address(
         before = address_of(order)
         if address == before:
             return False
+        if refusal := _why_not_after_two(order, actor):
+            raise refusal
         review = holding.act(order, Action.CHANGE_ADDRESS, actor=actor, at=at, seen=seen)
         after = asdict(address)
         Order.objects.filter(pk=order.pk).update(**{f"address_{name}": value for name, value in after.items()})
@@ -65,3 +70,15 @@ def change_address(
         )
         tell_engine(order, Action.CHANGE_ADDRESS, at=at, actor=actor.name)
     return True
+
+
+def _why_not_after_two(order: Order, actor: Actor) -> NotThisPerson | None:
+    """Why this actor may not change what two people have approved."""
+    approved = order.reviews.filter(needs_two=True, decision=Decision.APPROVED).first()
+    if approved is None or actor.user is None:
+        return None
+    if actor.user.pk in (approved.endorsed_by_id, approved.decided_by_id):
+        return NotThisPerson("You approved this order: somebody else has to change where it goes.")
+    if not actor.has(DECIDE_ESCALATED):
+        return NotThisPerson("Two people approved this order: a lead has to change where it goes.")
+    return None

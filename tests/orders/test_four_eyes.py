@@ -1,5 +1,6 @@
 """Two different people for what is worth it, and nobody for what they placed or changed: at every door."""
 
+import importlib
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
@@ -205,3 +207,28 @@ def test_the_database_itself_takes_no_approval_by_one_where_two_have_to(large_or
     for first in ({}, {"endorsed_by": alice, "endorsed_at": NOW}):
         with pytest.raises(IntegrityError, match="by_two"), transaction.atomic():
             review.update(**decided, **first)
+
+
+def test_what_waited_before_there_were_two_is_put_to_two(large_order: Order, order_in_review: Order) -> None:
+    Review.objects.update(needs_two=False)
+    migration = importlib.import_module("orders.migrations.0025_defaults_for_the_version_before")
+
+    migration.ask_two_of_what_waits(apps, None)
+
+    assert large_order.reviews.get().needs_two
+    assert not order_in_review.reviews.get().needs_two
+
+
+def test_what_two_have_approved_is_sent_elsewhere_only_by_a_lead_who_is_neither(
+    large_order: Order, alice: User, bob: User, lead: User
+) -> None:
+    for user in (alice, bob):
+        reviewing.approve(order_id=large_order.pk, actor=Actor.operator(user), at=NOW)
+
+    carol = User.objects.create_user("carol")
+    carol.groups.set(bob.groups.all())
+    for user, why in ((alice, "You approved"), (bob, "You approved"), (carol, "a lead has to")):
+        with pytest.raises(NotThisPerson, match=why):
+            addressing.change_address(order_id=large_order.pk, actor=Actor.operator(user), at=NOW, address=PARIS)
+
+    assert addressing.change_address(order_id=large_order.pk, actor=Actor.operator(lead), at=NOW, address=PARIS)
