@@ -53,10 +53,13 @@ def test_what_is_typed_into_an_address_survives_what_others_do(stack: Stack, ali
     expect(alice.locator(".timeline")).to_contain_text("Approved by bob")
     expect(alice.get_by_label("Town")).to_have_value("Paris")
     alice.get_by_role("button", name="Change address").click()
+    expect(alice.get_by_role("alert")).to_contain_text("Approved by bob")
+    expect(alice.get_by_label("Town")).to_have_value("Paris")
+    alice.get_by_role("button", name="Change address").click()
     expect(alice.locator("address")).to_contain_text("Paris")
 
 
-def test_a_cancel_that_is_possible_still_is_not_held_up_by_anothers_decision(
+def test_a_cancel_that_is_possible_still_is_told_of_anothers_decision_and_then_carried_out(
     stack: Stack, alice: Page, no_worker: None
 ) -> None:
     order = stack.hands("place", name="Second Thoughts", reviewed=True)
@@ -67,6 +70,9 @@ def test_a_cancel_that_is_possible_still_is_not_held_up_by_anothers_decision(
     stack.hands("approve", order=order["number"], by="bob")
     expect(alice.locator(".timeline")).to_contain_text("Approved by bob")
 
+    alice.get_by_role("button", name="Cancel order").click()
+    expect(alice.get_by_role("alert")).to_contain_text("Approved by bob")
+    expect(alice.get_by_label("Why is it cancelled?")).to_have_value("She called")
     alice.get_by_role("button", name="Cancel order").click()
 
     expect(alice.get_by_role("heading", name=order["number"])).to_contain_text("Cancelled")

@@ -358,12 +358,14 @@ class TestBudget:
         engine: Engine,
         place: PlaceOrder,
         as_alice: Actor,
+        settings: Settings,
         function: str,
     ) -> None:
+        settings.ORDER_BUDGET = timedelta(seconds=3)  # a busy machine needs some of it for what comes before
         tries = itertools.count(1)
 
         async def in_the_end(_: object) -> str:
-            if next(tries) < 30:
+            if next(tries) < 70:
                 await asyncio.sleep(300)
             return "Done"
 
