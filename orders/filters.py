@@ -208,11 +208,16 @@ def _amount(name: str) -> forms.DecimalField:
         required=False,
         min_value=0,
         max_value=MOST_AMOUNT,
+        max_digits=18,
+        decimal_places=4,
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
         error_messages={
             "invalid": "Enter the amount as a number, such as 1250 or 12.50.",
             "min_value": "Enter an amount of 0 or more.",
             "max_value": "No order is as large.",
+            "max_digits": "The amount is too long.",
+            "max_whole_digits": "No order is as large.",
+            "max_decimal_places": "No currency has as many decimals.",
         },
     )
 

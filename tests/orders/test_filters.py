@@ -61,6 +61,7 @@ def test_a_country_is_known_by_its_name_too() -> None:
         ("amount_from", "-1"),
         ("amount_from", "NaN"),
         ("amount_to", "1e30"),
+        ("amount_from", "1e-30000000"),
         ("risk_from", "1.5"),
         ("risk_from", "nan"),
         ("sku", "x" * 41),
