@@ -8,7 +8,7 @@ import functools
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -36,7 +36,7 @@ from orders.forms import (
     SnoozeForm,
     WaitForm,
 )
-from orders.models import Decision, Note, Order
+from orders.models import Decision, Event, Note, Order
 from orders.roles import WRITE_NOTES, permission
 from orders.services import (
     addressing,
@@ -405,7 +405,8 @@ def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
         case reviewing.AlreadyEndorsed():
             return True
         case holding.PageIsStale(event=event):
-            return (event.type, event.actor) == (asked.name, asked.request.user.get_username())
+            did = (event.type, event.actor) == (asked.name, asked.request.user.get_username())
+            return did and _asked_for(asked) == _was_asked_for(event)
         case reviewing.AlreadyDecided():
             return (
                 refusal.review.decision == DECISIONS.get(asked.name)
@@ -413,6 +414,24 @@ def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
                 and (on_main_road(refusal.status) or refusal.status == Status.REJECTED)
             )
     return False
+
+
+def _asked_for(asked: Asked) -> object:
+    """What was typed, as `_was_asked_for` tells of what was done."""
+    typed = asked.form.cleaned_data
+    if isinstance(asked.form, AddressForm):
+        return asdict(AddressForm.address_in(typed).stripped())
+    return typed.get("note", typed.get("reason", "")), typed.get("minutes")
+
+
+def _was_asked_for(event: Event) -> object:
+    told = event.payload
+    if event.type == Action.CHANGE_ADDRESS:
+        return told["after"]
+    if event.type != Action.EXTEND:
+        return told.get("note", ""), None
+    due_at, due_before = (datetime.fromisoformat(told[name]) for name in ("due_at", "due_before"))
+    return told.get("note", ""), (due_at - max(event.at, due_before)) / timedelta(minutes=1)
 
 
 def _told(asked: Asked, refusal: transitions.ActionRefused) -> str:

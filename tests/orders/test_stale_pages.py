@@ -143,6 +143,30 @@ def test_a_double_click_is_harmless_where_the_first_one_counts(
     assert order_in_review.events.filter(type="extend").count() == 1
 
 
+@pytest.mark.parametrize("other", [{"minutes": "240"}, {"reason": "She is ill"}])
+def test_another_wish_by_the_same_person_is_no_double_click(
+    client: Client, order_in_review: Order, lead: User, other: dict[str, str]
+) -> None:
+    client.force_login(lead)
+    sent = {"version": str(order_in_review.version), "minutes": "60", "reason": "She calls back"}
+
+    answers = [client.post(f"/orders/{order_in_review.pk}/extend/", sent | more) for more in ({}, other)]
+
+    assert [answer.status_code for answer in answers] == [302, 409]
+    assert "so your extension was not carried out" in answers[1].content.decode()
+
+
+def test_nor_is_another_address(at_alices: Client, order_in_review: Order) -> None:
+    sent = {"version": str(order_in_review.version), "line1": "5 rue Cler", "city": "Paris", "country": "FR"}
+    path = f"/orders/{order_in_review.pk}/change_address/"
+
+    first = at_alices.post(path, sent | {"postal_code": "75007"})
+    second = at_alices.post(path, sent | {"postal_code": "75008"})
+
+    assert [first.status_code, second.status_code] == [302, 409]
+    assert "so your correction was not carried out" in second.content.decode()
+
+
 @pytest.mark.parametrize("version", ["x", "-1", "٣", "1" * 10])
 def test_a_version_that_is_none_is_refused(at_alices: Client, order_in_review: Order, version: str) -> None:
     answer = at_alices.post(f"/orders/{order_in_review.pk}/approve/", {"version": version})
