@@ -6,6 +6,7 @@ changed while the file is written stands in it as it is when its chunk is read.
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
@@ -42,10 +43,13 @@ COLUMNS = (
 
 # A spreadsheet takes a cell that begins so for a formula, and runs it: such a cell gets an apostrophe before it.
 DANGEROUS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are full-width
+# Where it splits lines at something else than commas, quotes hold nothing together and a cell begins after that.
+DANGEROUS_LATER = re.compile(r'([;|\t\r\n][ \xa0"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])')
 
 
 def harmless(text: str) -> str:
     """The text as a cell that no spreadsheet runs, as OWASP recommends it."""
+    text = DANGEROUS_LATER.sub(r"\1'", text)
     return f"'{text}" if text.startswith(DANGEROUS) else text
 
 

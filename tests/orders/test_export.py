@@ -58,6 +58,20 @@ def test_no_cell_is_a_formula(alice: User, place: PlaceOrder, name: str) -> None
     assert row["outcome"] == f"Rejected: {name}"
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("Bob;=1+1;x", "Bob;'=1+1;x"),
+        ('Bob; "@SUM(A1)"', 'Bob; "\'@SUM(A1)"'),
+        ("Bob\t+1|-1", "Bob\t'+1|'-1"),
+        ("Bob\n＝1", "Bob\n'＝1"),  # noqa: RUF001 - full width
+        ("a-b = c; d", "a-b = c; d"),
+    ],
+)
+def test_nor_does_one_begin_where_another_separator_is_taken_for_it(text: str, cell: str) -> None:
+    assert exporting.harmless(text) == cell
+
+
 def test_quotes_commas_and_lines_stay_within_their_cell(alice: User, place: PlaceOrder) -> None:
     order = place()
     Order.objects.filter(pk=order.pk).update(customer_name='Lee, "Ann"')
