@@ -196,7 +196,8 @@ def export(request: HttpRequest) -> HttpResponseBase:
     except filters.BadFilter:
         return render(request, "400.html", status=400)
     now = timezone.now()
-    logger.info("Orders exported by %s: %s", request.user, wanted.query() or "all")
+    # Not what is asked for: that may be a customer's name or address.
+    logger.info("Orders exported by %s, filtered by: %s", request.user, ", ".join(wanted.params()) or "nothing")
     return StreamingHttpResponse(
         exporting.stream(wanted, viewer=request.user, at=now),
         content_type="text/csv; charset=utf-8",

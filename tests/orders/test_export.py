@@ -96,5 +96,13 @@ def test_the_list_leads_to_its_own_export(at_alices: Client, place: PlaceOrder) 
     )
 
 
+def test_the_log_says_who_took_them_and_names_no_customer(at_alices: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "orders.views")
+
+    at_alices.get("/orders/export/", {"q": "Ann Lee", "customer": "ann.lee@example.com", "country": "DE"})
+
+    assert "Orders exported by alice, filtered by: q, country, customer" in caplog.messages
+
+
 def test_a_filter_that_cannot_be_gives_no_file(at_alices: Client) -> None:
     assert at_alices.get("/orders/export/", {"amount_from": "much"}).status_code == 400
