@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from orders.models import ActorKind, Event, Order, Review
+from orders.roles import DECIDE_ESCALATED
 from orders.services.actors import Actor
 from orders.services.transitions import ActionRefused
 from orders.states import CLAIMING, WAITS_FOR_PEOPLE, Action
@@ -115,7 +116,8 @@ def forget_endorsement(review: Review) -> str:
 
 
 def act(order: Order, action: Action | str, *, actor: Actor, at: datetime, seen: int | None) -> Review | None:
-    """Check what every act of a person has in common, and have it in the actor's hands from then on.
+    """Check what every act of a person has in common, and have it in the actor's hands from then on, unless others
+    have to decide: they would be kept from it.
 
     Answers with the review that is open, if any. Raises PageIsStale and InOtherHands.
     """
@@ -123,7 +125,8 @@ def act(order: Order, action: Action | str, *, actor: Actor, at: datetime, seen:
     review = open_review(order)
     if review:
         check_hands(review, actor=actor, at=at)
-        take_in_hand(review, actor=actor, at=at)
+        if review.level != Review.Level.LEAD or actor.has(DECIDE_ESCALATED):
+            take_in_hand(review, actor=actor, at=at)
     return review
 
 

@@ -272,7 +272,7 @@ def why_not_this_person(
     takes_over = action == Action.TAKE_OVER or (action == Action.HAND_OVER and actor.has(permission(Action.TAKE_OVER)))
     if not takes_over and holding.holder(review, at=at) not in (None, actor.user):
         return holding.InOtherHands(review)
-    if review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
+    if action != Action.UNCLAIM and review.level == Review.Level.LEAD and not actor.has(DECIDE_ESCALATED):
         return NotThisPerson(f"It was escalated: a lead has to {'help' if action == Action.RETRY else 'decide'}.")
     if action == Action.EXTEND and review.extended and not actor.has(EXTEND_FREELY):
         return ActionRefused("It was given more time once already: a lead may do so again.")

@@ -219,6 +219,25 @@ def test_an_escalation_takes_it_out_of_an_operators_hands(in_bobs_hands: Order, 
         claiming.hand_over(order_id=in_bobs_hands.pk, actor=as_dana, at=due_at, to="bob")
 
 
+def test_who_corrects_what_leads_decide_on_keeps_it_from_none_of_them(
+    order_in_review: Order, as_bob: Actor, as_dana: Actor
+) -> None:
+    order_in_review.reviews.update(level="lead")
+
+    addressing.change_address(order_id=order_in_review.pk, actor=as_bob, at=NOW, address=PARIS)
+
+    assert claim_of(order_in_review) == ("", None)
+    reviewing.approve(order_id=order_in_review.pk, actor=as_dana, at=NOW)
+
+
+def test_who_has_what_leads_decide_on_can_give_it_back(in_bobs_hands: Order, as_bob: Actor) -> None:
+    in_bobs_hands.reviews.update(level="lead")
+
+    claiming.unclaim(order_id=in_bobs_hands.pk, actor=as_bob, at=NOW)
+
+    assert claim_of(in_bobs_hands) == ("", None)
+
+
 def test_the_deadline_and_the_customer_ask_nobody(in_bobs_hands: Order) -> None:
     reviewing.settle_review(order_id=in_bobs_hands.pk, at=NOW + timedelta(days=30))
 
