@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import QuerySet
 
 from orders.models import Bulk, BulkMember, Order, Review
 from orders.services import claiming, holding, reviewing
@@ -165,21 +166,26 @@ def carry_out(*, bulk_id: uuid.UUID, at: datetime, most: int | None = None) -> b
     Answers whether there was anything to do.
     """
     most = most or BATCH
+    tried: list[int] = []
     try:
-        return _carry_out(bulk_id, at=at, most=most)
+        return _carry_out(bulk_id, at=at, most=most, tried=tried)
     except (OperationalError, InterfaceError):
         raise  # the database is away: no order is to blame
     except Exception:
+        if not tried:
+            raise
         logger.exception("Bulk %s: %s", bulk_id, "tried one by one" if most > 1 else "one order is left out")
     if most == 1:
-        return _leave_out_the_next(bulk_id, at=at)
+        return _leave_out(tried, at=at)
     return sum(carry_out(bulk_id=bulk_id, at=at, most=1) for _ in range(most)) > 0
 
 
-def _carry_out(bulk_id: uuid.UUID, *, at: datetime, most: int) -> bool:
+def _carry_out(bulk_id: uuid.UUID, *, at: datetime, most: int, tried: list[int]) -> bool:
+    """`tried` is filled with the keys of the members that it takes on, which is known even if that fails."""
     with transaction.atomic():
         bulk = Bulk.objects.select_related("made_by", "colleague", "reject_reason").get(pk=bulk_id)
-        if members := _next(bulk, most):
+        if members := _next(bulk.members.all(), most):
+            tried += [member.pk for member in members]
             _do(bulk, members, at=at)
             return True
         if bulk.members.filter(result="").exists():
@@ -191,15 +197,16 @@ def _carry_out(bulk_id: uuid.UUID, *, at: datetime, most: int) -> bool:
     return finished == 1
 
 
-def _next(bulk: Bulk, most: int) -> list[BulkMember]:
-    """Members that wait, with their orders, all locked."""
-    waiting = bulk.members.filter(result="").select_related("order").order_by("position")
+def _next(members: QuerySet[BulkMember], most: int) -> list[BulkMember]:
+    """Those that wait, with their orders, all locked."""
+    waiting = members.filter(result="").select_related("order").order_by("position")
     return list(waiting.select_for_update(of=("self", "order"), skip_locked=True, no_key=True)[:most])
 
 
-def _leave_out_the_next(bulk_id: uuid.UUID, *, at: datetime) -> bool:
+def _leave_out(tried: Sequence[int], *, at: datetime) -> bool:
+    """Refuse what failed, unless another worker has it meanwhile; whatever comes next is not to blame."""
     with transaction.atomic():
-        members = _next(Bulk.objects.get(pk=bulk_id), 1)
+        members = _next(BulkMember.objects.filter(pk__in=tried), len(tried))
         _mark(members, BulkMember.Result.REFUSED, why=LEFT_OUT, at=at)
     return bool(members)
 

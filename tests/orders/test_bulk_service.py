@@ -354,6 +354,26 @@ def test_an_order_that_cannot_be_written_holds_up_no_other(waiting: Waiting, as_
 
 
 @pytest.mark.django_db(transaction=True)
+def test_the_next_one_is_not_left_out_for_what_another_worker_holds(
+    waiting: Waiting, as_alice: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = begin(waiting(2), as_alice)
+    first = decided.members.earliest("position")
+
+    hold = "SELECT FROM orders_bulkmember WHERE id = %s FOR UPDATE"  # as soon as the failed attempt has let it go
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError
+
+    with psycopg.connect(**live.connection_parameters() | {"dbname": connection.settings_dict["NAME"]}) as other:
+        monkeypatch.setattr(bulk, "_do", fail)
+        monkeypatch.setattr(bulk.logger, "exception", lambda *_: other.execute(hold, [first.pk]))
+        bulk.carry_out(bulk_id=decided.pk, at=NOW, most=1)
+
+    assert results(decided) == [("", "")] * 2
+
+
+@pytest.mark.django_db(transaction=True)
 def test_an_order_that_somebody_holds_is_done_once_it_is_free(waiting: Waiting, as_alice: Actor) -> None:
     orders = waiting(3)
     decided = begin(orders, as_alice)
