@@ -12,6 +12,7 @@ from orders.services.texts import wrong_with_note
 
 MOST_VIEWS = 12  # of one person, and as many shared: each is counted whenever the queue is shown
 LONGEST_NAME = 40
+LONGEST_QUERY = 1_000
 
 
 class ViewRefused(Exception):
@@ -22,12 +23,14 @@ def save_view(*, actor: Actor, name: str, wanted: Filter, is_shared: bool, at: d
     """Keep a filter under a name.
 
     Raises NotPermitted where only leads may share, and ViewRefused where the name is bad or taken, the filter leaves
-    nothing out, or there are too many views.
+    nothing out or is too long, or there are too many views.
     """
     if actor.user is None or (is_shared and not actor.has(SHARE_VIEWS)):
         raise NotPermitted("Only leads save views for everybody.")
     if not wanted.query():
         raise ViewRefused("Filter or sort the queue first: this would show all of it.")
+    if len(wanted.query()) > LONGEST_QUERY:
+        raise ViewRefused("This filter is too long to be saved. Shorten its text.")
     there = SavedView.objects.filter(is_shared=True) if is_shared else SavedView.objects.filter(owner=actor.user)
     if there.count() >= MOST_VIEWS:
         raise ViewRefused(f"There are {MOST_VIEWS} views already. Delete one that is not needed any more.")

@@ -116,6 +116,7 @@ def test_it_is_renamed_and_deleted_by_whose_it_is(at_alices: Client, alice: User
         ("a\x00b", "country=DE", "at most 40 characters"),
         ("Germany", "sku=LAMP", "There is a view called “Germany” already."),
         ("All", "", "Filter or sort the queue first"),
+        ("Long", f"q={'Ж' * 100}&customer={'Ж' * 100}", "too long to be saved"),
         ("Much", "amount_from=much", "amount_from: Enter the amount"),
     ],
 )
