@@ -37,6 +37,8 @@ def reasons(request: HttpRequest) -> HttpResponse:
 
 def _keep(request: HttpRequest, actor: Actor) -> str:
     code, text = request.POST.get("code", ""), request.POST.get("text", "")
+    if "\0" in code:
+        raise Http404
     match request.POST.get("do"):
         case "add":
             return f"“{keeping.add_reason(text=text, actor=actor).text}” can be chosen from now on."

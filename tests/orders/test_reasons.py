@@ -65,7 +65,15 @@ def test_texts_with_one_code_get_one_each(lead: User) -> None:
     assert codes == ["odd-order", "odd-order-2", "odd-order-3", "reason"]
 
 
-@pytest.mark.parametrize("sent", [{"do": "retire", "code": "no-such"}, {"do": "rename", "code": "no", "text": "x"}, {}])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"do": "retire", "code": "no-such"},
+        {"do": "use", "code": "a\0b"},
+        {"do": "rename", "code": "no", "text": "x"},
+        {},
+    ],
+)
 def test_what_is_not_there_is_not_found(at_danas: Client, sent: dict[str, str]) -> None:
     assert at_danas.post("/reasons/", sent).status_code == 404
 
