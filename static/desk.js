@@ -122,7 +122,6 @@
     say([done, next ? `Next: ${numberOf(next)}.` : "Nothing else waits on this page."].join(" ").trim());
     if (next) return show(next.dataset.order, "replace");
     leave();
-    drafts.delete(order);
     cursor = "";
     told("");
     mark();
