@@ -166,6 +166,10 @@
       drafts.delete(target.dataset.order);
       goOn(target.dataset.order, `${numberOf(target)} ${(detail.closed ? done : AGREED[detail.verb] ?? done) ?? "is done"}.`);
     });
+    document.addEventListener("desk:no-news", ({ target }) => {
+      if (!drafts.size && !isTyped(document.querySelector("main"))) location.assign(target.href);
+      else say("The new orders could not be loaded. Try again in a moment.");
+    });
     document.addEventListener("desk:changed", ({ target, detail }) => {
       if (opened.contains(target)) told(detail.news ? `${detail.news}.` : "");
     });

@@ -267,7 +267,7 @@
   newButton?.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    putNewIn().catch(() => location.assign(newButton.href));
+    putNewIn().catch(() => tellOthers(newButton, "no-news"));
   });
 
   // Catching up

@@ -196,6 +196,28 @@ def test_what_is_half_typed_waits_with_its_order(stack: Stack, alice: Page) -> N
     expect(opened(alice, order).locator(".news")).to_contain_text("Approved by bob")
 
 
+def test_it_waits_there_too_when_nothing_else_does_and_new_orders_do_not_load(stack: Stack, alice: Page) -> None:
+    order: Order = stack.hands("place", name="Nora Alone", reviewed=True, due_seconds=303 * 60, country="NL")
+    alice.goto("/?country=NL")
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    row(alice, order).get_by_role("link", name=order["number"]).click()
+    opened(alice, order).get_by_text("Reject…").click()
+    reason = opened(alice, order).locator(".decide textarea")
+    reason.fill("Half a sen")
+    stack.hands("place", name="Otto Late", reviewed=True, due_seconds=304 * 60, country="NL")
+    expect(alice.locator("#new")).to_have_text("1 new")
+    alice.route("**/?country=NL", lambda route: route.abort())
+
+    alice.locator("#new").click()
+
+    expect(alice.locator("#said")).to_contain_text("could not be loaded")
+    expect(reason).to_have_value("Half a sen")
+    alice.get_by_role("button", name="Next").click()
+    expect(alice.locator("#opened")).to_contain_text("Nothing else waits")
+    row(alice, order).get_by_role("link", name=order["number"]).click()
+    expect(reason).to_have_value("Half a sen")
+
+
 def test_what_another_decides_says_so_and_stays_until_one_goes_on(stack: Stack, alice: Page) -> None:
     order, following = place(stack, "Karl Seen", 360), place(stack, "Lena Next", 361)
     open_beside(alice, order)
