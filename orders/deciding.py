@@ -244,7 +244,7 @@ def _wait(asked: Asked, at: datetime) -> tuple[datetime, datetime | None]:
 
 @decision(permits(Action.RESUME), lambda data, order: Form(data))
 def resume(asked: Asked) -> str:
-    asking.resume(order_id=asked.order.pk, actor=asked.actor, at=timezone.now())
+    asking.resume(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), seen=asked.seen)
     return f"{asked.order.number} is back in the queue."
 
 
@@ -344,7 +344,7 @@ def unclaim(asked: Asked) -> str:
 def hand_over(asked: Asked) -> str:
     to = asked.form.cleaned_data["to"]
     try:
-        claiming.hand_over(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), to=to)
+        claiming.hand_over(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), to=to, seen=asked.seen)
     except claiming.NotAColleague as refusal:
         raise Wrong({"to": str(refusal)}) from None
     return f"{asked.order.number} is in the hands of {to}."
@@ -352,7 +352,9 @@ def hand_over(asked: Asked) -> str:
 
 @decision(permits(Action.TAKE_OVER), lambda data, order: CancelForm(data))
 def take_over(asked: Asked) -> str:
-    claiming.take_over(order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason)
+    claiming.take_over(
+        order_id=asked.order.pk, actor=asked.actor, at=timezone.now(), reason=asked.reason, seen=asked.seen
+    )
     return f"You have {asked.order.number} in hand."
 
 
@@ -374,6 +376,7 @@ ATTEMPTS = {
     "retry": "retry",
     "ask": "question",
     "snooze": "wish to put it off",
+    "resume": "taking back",
     "change_address": "correction",
 }
 DECISIONS = {"approve": Decision.APPROVED, "reject": Decision.REJECTED, "retry": Decision.RETRIED}
@@ -391,6 +394,8 @@ def _check(asked: Asked) -> None:
 def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
     """A second click on the same button by the same person is no conflict, unless the order has been undone since."""
     match refusal:
+        case holding.PageIsStale() if asked.name in ("hand_over", "take_over", "resume"):
+            return False  # a second one after the same is not refused so
         case undoing.AlreadyCancelled():
             return refusal.event.actor == asked.request.user.get_username()
         case asking.AlreadyPutOff(event=event):

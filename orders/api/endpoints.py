@@ -33,6 +33,7 @@ from orders.api.schemas import (
     RefundIn,
     RefundOut,
     RejectIn,
+    ResumeIn,
     SnoozeIn,
 )
 from orders.filters import Filter
@@ -195,8 +196,9 @@ def snooze(request: HttpRequest, order_id: UUID, said: SnoozeIn) -> LiveState:
 @api.post(
     "/orders/{order_id}/resume", auth=DECIDE, response={200: LiveOut, **REFUSALS}, summary="Take back what is put off"
 )
-def resume(request: HttpRequest, order_id: UUID) -> LiveState:
-    asking.resume(order_id=order_id, actor=decider(request), at=timezone.now())
+def resume(request: HttpRequest, order_id: UUID, said: ResumeIn | None = None) -> LiveState:
+    said = said or ResumeIn()
+    asking.resume(order_id=order_id, actor=decider(request), at=timezone.now(), seen=said.version)
     return live_state(order_id)
 
 

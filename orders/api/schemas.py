@@ -230,6 +230,10 @@ class Seen(In):
     )
 
 
+class ResumeIn(Seen):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 6}]})
+
+
 class NoteIn(Seen):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"note": "Called the customer."}]})
 

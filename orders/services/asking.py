@@ -112,10 +112,10 @@ def snooze(
     return order
 
 
-def resume(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
+def resume(*, order_id: uuid.UUID, actor: Actor, at: datetime, seen: int | None = None) -> Order:
     """Take back what was put off, before its time. The customer can answer all the same.
 
-    Raises NotPermitted, AlreadyDecided, NotPutOff, and ActionRefused where there is no review.
+    Raises NotPermitted, AlreadyDecided, NotPutOff, PageIsStale, and ActionRefused where there is no review.
     """
     authorise(actor, Action.RESUME)
     with transaction.atomic():
@@ -123,6 +123,7 @@ def resume(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
         review = _open_to(order, Action.RESUME, actor, at)
         if review.back_at is None:
             raise NotPutOff("It is back already.")
+        holding.check_seen(order, Action.RESUME, seen=seen)
         take_back(order, Action.RESUME, actor=actor, at=at)
     return order
 

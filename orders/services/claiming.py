@@ -67,12 +67,12 @@ def unclaim(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
     return order
 
 
-def hand_over(*, order_id: uuid.UUID, actor: Actor, at: datetime, to: str) -> Order:
+def hand_over(*, order_id: uuid.UUID, actor: Actor, at: datetime, to: str, seen: int | None = None) -> Order:
     """Put the order into the hands of the colleague of that user name: one's own, one that nobody has, and as a lead
     anybody's. It waits there for CLAIM_HANDED_OVER.
 
-    Raises NotPermitted, NotAColleague, AlreadyDecided, InOtherHands, NotThisPerson, and ActionRefused where the order
-    waits for nobody.
+    Raises NotPermitted, NotAColleague, AlreadyDecided, InOtherHands, NotThisPerson, PageIsStale where the colleague
+    who has it may be another than in the version that was `seen`, and ActionRefused where the order waits for nobody.
     """
     _person(actor, Action.HAND_OVER)
     colleague = colleague_named(to)
@@ -80,6 +80,8 @@ def hand_over(*, order_id: uuid.UUID, actor: Actor, at: datetime, to: str) -> Or
         order, review = _waiting(order_id, Action.HAND_OVER, actor=actor, at=at)
         if refusal := wrong_with_colleague(review, colleague):
             raise refusal
+        if holder(review, at=at) not in (None, actor.user, colleague):
+            holding.check_seen(order, Action.HAND_OVER, seen=seen, harmless=holding.LEAVES_IN_HAND)
         hand_over_all([(order, review)], colleague, actor=actor, at=at)
     return order
 
@@ -103,16 +105,19 @@ def hand_over_all(
     transition_all(steps, Action.HAND_OVER, actor=actor, at=at)
 
 
-def take_over(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str = "") -> Order:
+def take_over(*, order_id: uuid.UUID, actor: Actor, at: datetime, reason: str = "", seen: int | None = None) -> Order:
     """Take the order out of a colleague's hands into one's own.
 
-    Raises NotPermitted, AlreadyDecided, and ActionRefused where the order waits for nobody or the reason is no text.
+    Raises NotPermitted, AlreadyDecided, PageIsStale as in `hand_over`, and ActionRefused where the order waits for
+    nobody or the reason is no text.
     """
     user = _person(actor, Action.TAKE_OVER)
     reason = checked_note(Action.TAKE_OVER, reason)
     with transaction.atomic():
         order, review = _waiting(order_id, Action.TAKE_OVER, actor=actor, at=at)
         former = holder(review, at=at)
+        if former not in (None, user):
+            holding.check_seen(order, Action.TAKE_OVER, seen=seen, harmless=holding.LEAVES_IN_HAND)
         if former != user:
             holding.put_in_hand(review, user, since=at, until=at + settings.CLAIM_IDLE)
             transition(order, Action.TAKE_OVER, actor=actor, at=at, note=reason, **_former(former))

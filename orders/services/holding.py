@@ -32,6 +32,8 @@ HARMLESS = frozenset(
 )
 # These decide what an order waits for, so that the engine's own steps count, too: to wait anew is another question.
 ANSWERS = frozenset({Action.APPROVE, Action.REJECT, Action.RETRY, Action.EXTEND})
+# And what puts it into no other hands, which matters to who takes it out of those that they saw it in.
+LEAVES_IN_HAND = HARMLESS - {Action.CLAIM, Action.HAND_OVER, Action.TAKE_OVER, Action.EXTEND}
 
 
 class InOtherHands(ActionRefused):
@@ -130,22 +132,24 @@ def act(order: Order, action: Action | str, *, actor: Actor, at: datetime, seen:
     return review
 
 
-def check_seen(order: Order, action: Action | str, *, seen: int | None) -> None:
+def check_seen(order: Order, action: Action | str, *, seen: int | None, harmless: Collection[str] = HARMLESS) -> None:
     """Hold the version that the actor saw, where they say it, against what has happened since.
 
     Raises PageIsStale where something has that matters to the action.
     """
-    if seen is not None and (refusal := stale([(order, seen)], action).get(order.pk)):
+    if seen is not None and (refusal := stale([(order, seen)], action, harmless).get(order.pk)):
         raise refusal
 
 
-def stale(seen: Collection[tuple[Order, int]], action: Action | str) -> Mapping[uuid.UUID, PageIsStale]:
+def stale(
+    seen: Collection[tuple[Order, int]], action: Action | str, harmless: Collection[str] = HARMLESS
+) -> Mapping[uuid.UUID, PageIsStale]:
     """Those of the orders to which something that matters to the action has happened since that version."""
     versions = {order.pk: version for order, version in seen if version < order.version}
     if not versions:
         return {}
-    harmless: Collection[str] = HARMLESS - {action}
-    since = Event.objects.filter(order__in=versions, sequence__gt=min(versions.values())).exclude(type__in=harmless)
+    since = Event.objects.filter(order__in=versions, sequence__gt=min(versions.values()))
+    since = since.exclude(type__in={*harmless} - {action})
     if action not in ANSWERS:
         since = since.exclude(actor_kind=ActorKind.SYSTEM)  # the order has only gone on its way
     return {

@@ -9,9 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from orders.models import Order
-from orders.services import addressing, attending, claiming, fulfilling, reviewing, signalling, undoing
+from orders.services import addressing, asking, attending, claiming, fulfilling, noting, reviewing, signalling, undoing
 from orders.services.actors import Actor
 from orders.services.holding import PageIsStale
 from orders.services.placing import Address
@@ -112,6 +113,68 @@ def test_of_an_endorsement_that_one_has_not_seen_one_is_told(
         reviewing.approve(order_id=order_in_review.pk, actor=as_alice, at=NOW, seen=seen)
 
 
+@pytest.mark.parametrize("act", ["take_over", "hand_over"])
+def test_it_is_taken_only_out_of_the_hands_that_were_seen(
+    client: Client, order_in_review: Order, alice: User, as_bob: Actor, lead: User, act: str
+) -> None:
+    """Not from a second one who has it since, and from the first one whatever they note on it meanwhile."""
+    now = timezone.now()
+    client.force_login(lead)
+    seen = claiming.claim(order_id=order_in_review.pk, actor=as_bob, at=now).version
+    claiming.hand_over(order_id=order_in_review.pk, actor=as_bob, at=now, to="alice")
+    sent = {"reason": "Bob is away", "to": "bob", "version": str(seen)}
+
+    answer = client.post(f"/orders/{order_in_review.pk}/{act}/", sent)
+
+    assert answer.status_code == 409
+    assert "Look again." in answer.content.decode()
+    assert order_in_review.reviews.get().claimed_by == alice
+    noting.write_note(order_id=order_in_review.pk, actor=Actor.operator(alice), at=now, text="The bank is slow")
+    for _ in "ab":  # a double click is harmless
+        again = client.post(f"/orders/{order_in_review.pk}/{act}/", sent | {"version": str(seen + 1)})
+        assert again.status_code == 302
+    assert order_in_review.reviews.get().claimed_by != alice
+    assert order_in_review.events.latest("sequence").type == act
+
+
+def test_what_one_has_handed_over_oneself_is_not_handed_to_another_by_an_older_page(
+    client: Client, order_in_review: Order, alice: User, bob: User, lead: User
+) -> None:
+    client.force_login(lead)
+    version = str(order_in_review.version)
+
+    answers = [
+        client.post(f"/orders/{order_in_review.pk}/hand_over/", {"to": to, "version": version}).status_code
+        for to in ("bob", "alice")
+    ]
+
+    assert answers == [302, 409]
+    assert order_in_review.reviews.get().claimed_by == bob
+
+
+def test_a_wait_that_somebody_began_since_is_not_taken_back(
+    at_alices: Client, order_in_review: Order, as_alice: Actor, as_bob: Actor
+) -> None:
+    now = timezone.now()
+    until = now + timedelta(minutes=5)
+    asking.snooze(order_id=order_in_review.pk, actor=as_alice, at=now, reason="She calls back", until=until)
+    order_in_review.refresh_from_db()
+    sent = {"version": str(order_in_review.version)}
+    asking.resume(order_id=order_in_review.pk, actor=as_bob, at=now)
+    asking.snooze(order_id=order_in_review.pk, actor=as_bob, at=now, reason="Asked the bank", until=until)
+
+    answer = at_alices.post(f"/orders/{order_in_review.pk}/resume/", sent)
+
+    assert answer.status_code == 409
+    assert "so your taking back was not carried out" in answer.content.decode()
+    assert order_in_review.reviews.get().waits_for == "Asked the bank"
+    order_in_review.refresh_from_db()
+    for _ in "ab":
+        again = at_alices.post(f"/orders/{order_in_review.pk}/resume/", {"version": str(order_in_review.version)})
+        assert again.status_code == 302
+    assert order_in_review.reviews.get().back_at is None
+
+
 def test_the_page_says_what_happened_and_keeps_what_was_typed(
     at_alices: Client, order_in_review: Order, as_bob: Actor
 ) -> None:
@@ -184,7 +247,7 @@ def test_every_form_of_the_pages_carries_the_version(
         for page in ("/", order.get_absolute_url()):
             forms = client.get(page).content.decode().split("<form")[1:]
             acting = [form for form in forms if f"/orders/{order.pk}/" in form.partition(">")[0]]
-            claims = [form for form in acting if re.search(r"claim/|_over/|note/|resume/", form.partition(">")[0])]
+            claims = [form for form in acting if re.search(r"claim/|note/", form.partition(">")[0])]
             versions = [form for form in acting if f'name="version" value="{order.version}"' in form]
             assert len(acting) - len(claims) == len(versions) > 0
 

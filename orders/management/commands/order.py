@@ -110,8 +110,8 @@ class Command(BaseCommand):
         ):
             waiting = verb(name, doing, told)
             waiting.add_argument("--as", dest="user", required=True, metavar="USER", help="who does so")
+            _seen_argument(waiting)
             if name != "resume":
-                _seen_argument(waiting)
                 said = ("--question", "what the customer is asked") if name == "ask" else ("--reason", "why")
                 waiting.add_argument(said[0], required=True, help=said[1])
                 waiting.add_argument("--for", dest="wait", type=_span, required=True, metavar="4h", help="how long")
@@ -128,6 +128,8 @@ class Command(BaseCommand):
         for name, handles, told in hands:
             deciding = decisions[name] = verb(name, handles, told)
             deciding.add_argument("--as", dest="user", required=True, metavar="USER", help="who does it")
+        for name in ("hand-over", "take-over"):
+            _seen_argument(decisions[name])
         decisions["hand-over"].add_argument("--to", required=True, metavar="USER", help="whose hands")
         decisions["take-over"].add_argument("--reason", default="", help="why")
         decisions["extend"].add_argument(
@@ -212,14 +214,14 @@ class Command(BaseCommand):
         claiming.unclaim(order_id=found.pk, actor=actor, at=timezone.now())
         self.answer(found, json=json, told=f"{found.number} is in nobody's hands.")
 
-    def hand_over(self, *, order: str, user: str, to: str, json: bool, **options: Any) -> None:
+    def hand_over(self, *, order: str, user: str, to: str, seen: int | None, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
-        claiming.hand_over(order_id=found.pk, actor=actor, at=timezone.now(), to=to)
+        claiming.hand_over(order_id=found.pk, actor=actor, at=timezone.now(), to=to, seen=seen)
         self.answer(found, json=json, told=f"{found.number} is in the hands of {cli.plain(to)}.")
 
-    def take_over(self, *, order: str, user: str, reason: str, json: bool, **options: Any) -> None:
+    def take_over(self, *, order: str, user: str, reason: str, seen: int | None, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
-        claiming.take_over(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason)
+        claiming.take_over(order_id=found.pk, actor=actor, at=timezone.now(), reason=reason, seen=seen)
         self.answer(found, json=json, told=f"{found.number} is in the hands of {actor.name}.")
 
     def approve(self, *, order: str, user: str, seen: int | None, json: bool, **options: Any) -> None:
@@ -275,9 +277,9 @@ class Command(BaseCommand):
     def answer_until(self, order: Order, until: datetime, *, json: bool) -> None:
         self.answer(order, json=json, told=cli.put_off_text(order, until), put_off_until=until.isoformat())
 
-    def resume(self, *, order: str, user: str, json: bool, **options: Any) -> None:
+    def resume(self, *, order: str, user: str, seen: int | None, json: bool, **options: Any) -> None:
         found, actor = cli.find(order), _operator(user)
-        asking.resume(order_id=found.pk, actor=actor, at=timezone.now())
+        asking.resume(order_id=found.pk, actor=actor, at=timezone.now(), seen=seen)
         self.answer(found, json=json)
 
     def refund(
