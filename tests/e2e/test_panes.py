@@ -197,16 +197,16 @@ def test_what_is_half_typed_waits_with_its_order(stack: Stack, alice: Page) -> N
 
 
 def test_it_waits_there_too_when_nothing_else_does_and_new_orders_do_not_load(stack: Stack, alice: Page) -> None:
-    order: Order = stack.hands("place", name="Nora Alone", reviewed=True, due_seconds=303 * 60, country="NL")
-    alice.goto("/?country=NL")
+    order: Order = stack.hands("place", name="Nora Alone", reviewed=True, due_seconds=303 * 60, country="LU")
+    alice.goto("/?country=LU")
     expect(alice.locator("#live-sign")).to_have_text("Live")
     row(alice, order).get_by_role("link", name=order["number"]).click()
     opened(alice, order).get_by_text("Reject…").click()
     reason = opened(alice, order).locator(".decide textarea")
     reason.fill("Half a sen")
-    stack.hands("place", name="Otto Late", reviewed=True, due_seconds=304 * 60, country="NL")
+    stack.hands("place", name="Otto Late", reviewed=True, due_seconds=304 * 60, country="LU")
     expect(alice.locator("#new")).to_have_text("1 new")
-    alice.route("**/?country=NL", lambda route: route.abort())
+    alice.route("**/?country=LU", lambda route: route.abort())
 
     alice.locator("#new").click()
 
