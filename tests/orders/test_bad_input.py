@@ -12,7 +12,7 @@ FORMS = {
     "reject": {"reason": "x", "code": "fraud"},
     "cancel": {"reason": "x"},
     "extend": {"reason": "x", "minutes": "60"},
-    "change_address": {"line1": "5 rue Cler", "country": "FR"},
+    "change_address": {"line1": "5 rue Cler", "postal_code": "75007", "city": "Paris", "country": "FR"},
 }
 NOT_KEPT = ["a\x00b", "a\x1b[2Jb", "a\x7fb", "x" * 2_001]
 
@@ -44,7 +44,7 @@ def test_text_that_cannot_be_kept_is_refused_and_given_back(
 
 @pytest.mark.parametrize("form", FORMS)
 def test_bytes_that_are_no_text_break_nothing(at_danas: Client, order_in_review: Order, form: str) -> None:
-    body = b"reason=%ED%A0%80%FF&code=fraud&minutes=60&line1=%ED%A0%80%FF&country=FR"
+    body = b"reason=%ED%A0%80%FF&code=fraud&minutes=60&line1=%ED%A0%80%FF&postal_code=75007&city=Paris&country=FR"
 
     answer = at_danas.post(
         reverse(f"orders:{form}", args=[order_in_review.pk]), body, content_type="application/x-www-form-urlencoded"
