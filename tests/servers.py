@@ -46,12 +46,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     return (yield)
 
 
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores, up to four: half of a test's time is spent waiting for others."""
-    return min(4, (os.cpu_count() or 1) + 1)
-
-
 @contextmanager
 def environment_of_the_run() -> Iterator[dict[str, str]]:
     """Start the servers and say how Django finds them, and nothing of what the developer's shell says."""

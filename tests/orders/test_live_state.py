@@ -111,7 +111,7 @@ def test_with_temporal_away_it_says_what_the_rows_know_and_since_when(at_alices:
     call_command("order", "show", charging.number, stdout=said)
 
     assert "Charging the card." in page
-    assert "refund payment, release stock" in page
+    assert "If it is stopped: " in page
     assert "Temporal does not answer since 21 Nov, 12:03:00" in page or "since 12:03:00" in page
     assert "This is what our own records say." in page
     assert "Temporal  does not answer since" in said.getvalue()
