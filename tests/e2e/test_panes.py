@@ -301,7 +301,8 @@ def test_what_does_not_fit_the_filter_is_not_told_as_new(stack: Stack, alice: Pa
     expect(alice.locator("tr.row")).to_have_count(1)
 
 
-SHIFTS = """() => {
+SHIFTS = """async () => {
+  for (const _ of "ab") await new Promise(requestAnimationFrame); // what was just opened is drawn first
   window.shifted = [];
   new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
     if (entry.hadRecentInput) return;
