@@ -1,12 +1,17 @@
-"""People before the desk, as Django's test client has them."""
+"""People before the desk, as Django's test client has them, and an order that has gone all the way."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
+
+from orders.models import Order
+from orders.services import fulfilling, paying, reviewing, shipping
+from orders.services.actors import Actor
 
 SignedIn = Callable[[User], Client]
 
@@ -30,3 +35,20 @@ def signed_in() -> SignedIn:
 @pytest.fixture
 def at_alices(alice: User, signed_in: SignedIn) -> Client:
     return signed_in(alice)
+
+
+@pytest.fixture
+def shipped(order_in_review: Order, as_bob: Actor) -> Order:
+    """An order of 1,200.00 EUR that has gone all the way."""
+    key, now = order_in_review.pk, datetime.now(UTC)
+    reviewing.approve(order_id=key, actor=as_bob, at=now)
+    fulfilling.reserve_stock(order_id=key, at=now)
+    paying.begin_charge(order_id=key, at=now)
+    paying.record_charge(order_id=key, reference="ch_123", declined="", at=now)
+    shipping.begin_package(order_id=key, at=now)
+    shipping.record_package(order_id=key, at=now)
+    shipping.begin_dispatch(order_id=key, at=now)
+    shipping.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=now)
+    fulfilling.complete_order(order_id=key, at=now)
+    order_in_review.refresh_from_db()
+    return order_in_review

@@ -22,23 +22,6 @@ from tests.orders.conftest import SignedIn
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def shipped(order_in_review: Order, as_bob: Actor) -> Order:
-    """An order of 1,200.00 EUR that has gone all the way."""
-    key = order_in_review.pk
-    reviewing.approve(order_id=key, actor=as_bob, at=NOW)
-    fulfilling.reserve_stock(order_id=key, at=NOW)
-    paying.begin_charge(order_id=key, at=NOW)
-    paying.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
-    shipping.begin_package(order_id=key, at=NOW)
-    shipping.record_package(order_id=key, at=NOW)
-    shipping.begin_dispatch(order_id=key, at=NOW)
-    shipping.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=NOW)
-    fulfilling.complete_order(order_id=key, at=NOW)
-    order_in_review.refresh_from_db()
-    return order_in_review
-
-
 def page_of(client: Client, order: Order, **query: str) -> str:
     return client.get(order.get_absolute_url(), query).content.decode()
 

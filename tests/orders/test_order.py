@@ -10,29 +10,12 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from orders.models import Event, Order, Payment
-from orders.services import fulfilling, paying, relaying, reviewing, shipping, undoing
+from orders.services import fulfilling, paying, relaying, reviewing, undoing
 from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 from tests.orders.conftest import SignedIn
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def shipped(order_in_review: Order, as_bob: Actor) -> Order:
-    """An order that has gone all the way."""
-    key = order_in_review.pk
-    reviewing.approve(order_id=key, actor=as_bob, at=NOW)
-    fulfilling.reserve_stock(order_id=key, at=NOW)
-    paying.begin_charge(order_id=key, at=NOW)
-    paying.record_charge(order_id=key, reference="ch_123", declined="", at=NOW)
-    shipping.begin_package(order_id=key, at=NOW)
-    shipping.record_package(order_id=key, at=NOW)
-    shipping.begin_dispatch(order_id=key, at=NOW)
-    shipping.record_dispatch(order_id=key, carrier="Meridian", tracking_number="MP1", at=NOW)
-    fulfilling.complete_order(order_id=key, at=NOW)
-    order_in_review.refresh_from_db()
-    return order_in_review
 
 
 def test_it_shows_the_whole_order(at_alices: Client, shipped: Order) -> None:
