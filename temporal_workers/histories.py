@@ -15,7 +15,7 @@ from datetime import UTC, timedelta
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.api.failure.v1 import Failure
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -39,6 +39,25 @@ _LEFT_OUT = frozenset(
         EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
     }
 )
+
+# What is not plain enough by the name that Temporal has for it.
+_WORDS = {
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED: "The code of the run failed",
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: "A worker took up the run, and was gone",
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED: "Activity asked to stop",
+    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: "Child run asked for",
+    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED: "Child run could not be started",
+    EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: "Signal to another run asked for",
+    EventType.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED: "Signal to another run not delivered",
+    EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED: "Signal to another run delivered",
+    EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED: "Another run to be asked to stop",
+    EventType.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED: "Another run asked to stop",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: "Run asked to stop",
+    EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: "Search fields of the run updated",
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED: "Options of the run changed",
+}
+_PATCH, _LOCAL_ACTIVITY = "core_patch", "core_local_activity"
+_HELD = {_PATCH: ("patch-data", "id"), _LOCAL_ACTIVITY: ("data", "activity_type")}  # in which detail, by what name
 
 
 def history(order_id: uuid.UUID) -> History:
@@ -84,10 +103,20 @@ def lines_of(events: Sequence[HistoryEvent]) -> list[HistoryLine]:
 
 
 def _what(event: HistoryEvent) -> str:
-    if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED and _local_step(event):
-        return "Local activity completed"
+    if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
+        return _of_marker(event.marker_recorded_event_attributes)
+    if event.event_type in _WORDS:
+        return _WORDS[event.event_type]
     words = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").replace("_", " ").lower()
-    return words.replace("workflow execution ", "run ").replace("activity task ", "activity ").capitalize()
+    for long, short in (("child workflow execution", "child run"), ("workflow execution", "run"), ("task ", "")):
+        words = words.replace(long, short)
+    return words.capitalize()
+
+
+def _of_marker(marker: MarkerRecordedEventAttributes) -> str:
+    if marker.marker_name == _LOCAL_ACTIVITY:
+        return "Local activity failed" if marker.HasField("failure") else "Local activity completed"
+    return "Goes the way of the newer code" if marker.marker_name == _PATCH else "Noted by the engine"
 
 
 def _step(event: HistoryEvent) -> str:
@@ -108,7 +137,7 @@ def _detail(event: HistoryEvent, names: Mapping[int, str]) -> str:
     attributes = getattr(event, kind)
     fields = attributes.DESCRIPTOR.fields_by_name
     begun = next((getattr(attributes, name) for name in _BEGUN_BY if name in fields), 0)
-    parts = [_step(event) or _local_step(event) or names.get(begun, "")]
+    parts = [_step(event) or _noted(event) or names.get(begun, "")]
     if "signal_name" in fields:
         parts.append(attributes.signal_name)
     if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
@@ -129,11 +158,14 @@ def _said(failure: Failure) -> str:
     return failure.message.strip().partition("\n")[0]
 
 
-def _local_step(event: HistoryEvent) -> str:
-    """The step in the database whose outcome a marker holds."""
+def _noted(event: HistoryEvent) -> str:
+    """What a marker is about: the step in the database whose outcome it holds, or the change of the workflow's code."""
     if not event.HasField("marker_recorded_event_attributes"):
         return ""
-    details = event.marker_recorded_event_attributes.details
+    marker = event.marker_recorded_event_attributes
+    detail, name = _HELD.get(marker.marker_name, ("", ""))
+    if detail not in marker.details:
+        return marker.marker_name
     with contextlib.suppress(ValueError, IndexError, AttributeError):
-        return str(json.loads(details["data"].payloads[0].data).get("activity_type", "")) if "data" in details else ""
+        return str(json.loads(marker.details[detail].payloads[0].data).get(name, ""))
     return ""

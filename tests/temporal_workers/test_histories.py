@@ -3,10 +3,12 @@
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHistory
 
 from orders import runs
 from temporal_workers import contracts, describing, histories
@@ -51,6 +53,38 @@ def test_a_failed_attempt_bears_the_name_of_its_step_and_says_why() -> None:
         ("Activity failed", "charge_payment · The bank is closed."),
         ("Activity scheduled", "charge_payment"),
     ]
+
+
+def test_what_the_engine_notes_for_itself_is_told_in_plain_words() -> None:
+    recordings = Path(__file__).parents[1] / "replay/histories"
+    told = {
+        (line.what, line.detail)
+        for name in (
+            "an_order_that_looks_honest_goes_on_and_earns_points",
+            "approve_is_carried_out_as_the_person_named",
+        )
+        for line in histories.lines_of(
+            WorkflowHistory.from_json("order", (recordings / f"{name}.json").read_text()).events
+        )
+    }
+
+    assert {detail for what, detail in told if what == "Goes the way of the newer code"} == {
+        "fraud-check",
+        "obeys-signals",
+        "loyalty-points",
+    }
+    assert ("Local activity completed", "receive_order") in told
+    assert not [what for what, _ in told if "marker" in what.lower() or "workflow" in what.lower()]
+
+
+def test_a_step_in_the_database_that_failed_is_not_said_to_be_completed() -> None:
+    marked = HistoryEvent(event_id=5, event_type=EventType.EVENT_TYPE_MARKER_RECORDED)
+    marked.marker_recorded_event_attributes.marker_name = "core_local_activity"
+    marked.marker_recorded_event_attributes.failure.message = "The order is gone."
+
+    (line,) = histories.lines_of([marked])
+
+    assert (line.what, line.detail) == ("Local activity failed", "core_local_activity · The order is gone.")
 
 
 @pytest.mark.usefixtures("_a_thread_of_its_own")
