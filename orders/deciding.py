@@ -51,6 +51,7 @@ from orders.services import (
     undoing,
 )
 from orders.services.actors import Actor, NotPermitted
+from orders.services.placing import address_of
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import clock, decided, money
 from orders.views import Refusal, address_changes, asking_fragment, order_page, row_or_404
@@ -93,6 +94,11 @@ class Asked:
         if not re.fullmatch(r"[0-9]{0,9}", text, re.ASCII):
             raise Wrong({"version": "This page is out of date. Reload it, then try again."})
         return int(text) if text else None
+
+    @property
+    def retries(self) -> bool:
+        """Whether the order tries again with the address that was typed."""
+        return self.name == "change_address" and self.request.POST.get("then") == "retry"
 
     def refuse(self, message: str, *, status: int = 409, errors: Mapping[str, str] | None = None) -> HttpResponse:
         panel = self.name if self.form.fields and status != 403 else ""
@@ -259,7 +265,7 @@ def retry(asked: Asked) -> str:
 def change_address(asked: Asked) -> str:
     """Of an order that could not be delivered it has a second button, which also lets the order try again."""
     address, seen, now = AddressForm.address_in(asked.form.cleaned_data), asked.seen, timezone.now()
-    if asked.request.POST.get("then") == "retry":
+    if asked.retries:
         attending.correct_and_retry(order_id=asked.order.pk, actor=asked.actor, at=now, address=address, seen=seen)
         return f"{asked.order.number} goes to the new address, and is tried again."
     if not addressing.change_address(order_id=asked.order.pk, actor=asked.actor, at=now, address=address, seen=seen):
@@ -412,13 +418,24 @@ def _did_it_before(asked: Asked, refusal: transitions.ActionRefused) -> bool:
         case holding.PageIsStale(event=event):
             did = (event.type, event.actor) == (asked.name, asked.request.user.get_username())
             return did and _asked_for(asked) == _was_asked_for(event)
+        case reviewing.AlreadyDecided() if asked.retries:
+            return _decided_so(asked, refusal, Decision.RETRIED) and _goes_there(asked)
         case reviewing.AlreadyDecided():
-            return (
-                refusal.review.decision == DECISIONS.get(asked.name)
-                and refusal.review.decided_by_id == asked.request.user.pk
-                and (on_main_road(refusal.status) or refusal.status == Status.REJECTED)
-            )
+            return _decided_so(asked, refusal, DECISIONS.get(asked.name))
     return False
+
+
+def _decided_so(asked: Asked, refusal: reviewing.AlreadyDecided, decision: Decision | None) -> bool:
+    return (
+        refusal.review.decision == decision
+        and refusal.review.decided_by_id == asked.request.user.pk
+        and (on_main_road(refusal.status) or refusal.status == Status.REJECTED)
+    )
+
+
+def _goes_there(asked: Asked) -> bool:
+    """Whether the order has the address that was typed by now."""
+    return AddressForm.address_in(asked.form.cleaned_data).stripped() == address_of(selectors.row(asked.order.pk).order)
 
 
 def _asked_for(asked: Asked) -> object:

@@ -77,7 +77,10 @@ def correct_and_retry(
     Raises what `change_address` and `retry` do, and ActionRefused for the address that the order has already.
     """
     with transaction.atomic():
-        holding.check_seen(lock(order_id), Action.RETRY, seen=seen)
+        order = lock(order_id)
+        if not may(order.status_now, Action.RETRY):
+            raise _why_not_waiting(order)
+        holding.check_seen(order, Action.RETRY, seen=seen)
         if not change_address(order_id=order_id, actor=actor, at=at, address=address):
             raise ActionRefused("That is the address it has already. Correct it, or retry without correcting it.")
         return retry(order_id=order_id, actor=actor, at=at)

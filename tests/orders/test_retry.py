@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from orders.models import Order
-from orders.services import attending
+from orders.services import attending, shipping
 from orders.services.actors import Actor
 from tests.orders.conftest import SignedIn
 
@@ -119,6 +119,22 @@ class TestCorrectAndRetry:
         assert status(undeliverable_order) == "preparing"
         assert undeliverable_order.address_city == "Paris"
         assert "goes to the new address, and is tried again." in answer.content.decode()
+
+    @pytest.mark.parametrize("sees", [True, False])
+    def test_a_second_click_is_no_conflict_but_another_address_is(
+        self, at_alices: Client, undeliverable_order: Order, sees: bool
+    ) -> None:
+        sent = PARIS | {"then": "retry", "version": str(undeliverable_order.version) if sees else ""}
+        address = url(undeliverable_order, "change_address")
+        at_alices.post(address, sent)
+        shipping.begin_dispatch(order_id=undeliverable_order.pk, at=timezone.now())  # the engine goes on meanwhile
+
+        again = at_alices.post(address, sent, follow=True)
+        other = at_alices.post(address, sent | {"line1": "7 rue Cler"})
+
+        assert "that was done already" in again.content.decode()
+        assert other.status_code == 409
+        assert undeliverable_order.events.filter(type__in=["change_address", "retry"]).count() == 2
 
     def test_the_address_alone_can_be_corrected(self, at_alices: Client, undeliverable_order: Order) -> None:
         at_alices.post(url(undeliverable_order, "change_address"), PARIS)
