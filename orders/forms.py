@@ -10,10 +10,10 @@ from django import forms
 from django.http import QueryDict
 
 from orders import money
-from orders.addresses import wrong_for_country
-from orders.services.placing import Address, wrong_with_address
+from orders.services.addressing import wrong_with_new_address
+from orders.services.placing import Address
 from orders.services.texts import wrong_with_note
-from orders.timeline import ADDRESS_PARTS
+from orders.wording import ADDRESS_PARTS
 
 MOST_SAID = 2_000
 
@@ -118,7 +118,7 @@ class SnoozeForm(WaitForm):
 
 
 class AddressForm(forms.Form):
-    """Where an order goes, by the rules of its country: who types an address can put it right, unlike an old order."""
+    """Where an order goes; what is wrong with that is the service's to say."""
 
     LABELS: ClassVar[dict[str, str]] = ADDRESS_PARTS
 
@@ -132,12 +132,9 @@ class AddressForm(forms.Form):
     def clean(self) -> None:
         if self.errors:
             return
-        for name, wrong in wrong_with_address(self.address_in(self.cleaned_data)).items():
+        for name, wrong in wrong_with_new_address(self.address_in(self.cleaned_data)).items():
             part = name.removeprefix("address.")
             self.add_error(part, "Choose a country." if part == "country" else f"{self.LABELS[part]} {wrong}.")
-        for part, wrong in wrong_for_country(self.cleaned_data).items():
-            if part not in self.errors:
-                self.add_error(part, wrong)
 
     @staticmethod
     def address_in(cleaned: Mapping[str, str]) -> Address:

@@ -314,16 +314,6 @@ def _put_to_review(payload: dict[str, Any]) -> str:
     return _joined(_reasons(payload), "two people must approve" if payload.get("needs_two") else "")
 
 
-ADDRESS_PARTS = {
-    "line1": "Street and number",
-    "line2": "Flat, floor, company",
-    "postal_code": "Postal code",
-    "city": "Town",
-    "region": "Region",
-    "country": "Country",
-}
-
-
 def address_changes(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...]:
     """The parts of an address that differ."""
 
@@ -333,7 +323,7 @@ def address_changes(before: dict[str, str], after: dict[str, str]) -> tuple[Chan
 
     return tuple(
         Change(label, shown(part, before), shown(part, after))
-        for part, label in ADDRESS_PARTS.items()
+        for part, label in wording.ADDRESS_PARTS.items()
         if before.get(part, "") != after.get(part, "")
     )
 

@@ -62,6 +62,15 @@ PAYMENT_WORDS: dict[tuple[str, str], str] = {
     ("refund", "cancelled"): "not needed",
 }
 
+ADDRESS_PARTS = {
+    "line1": "Street and number",
+    "line2": "Flat, floor, company",
+    "postal_code": "Postal code",
+    "city": "Town",
+    "region": "Region",
+    "country": "Country",
+}
+
 
 _RIGHT_WORDS: dict[Action, str] = {
     Action.APPROVE: "Approve an order in review",

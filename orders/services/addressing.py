@@ -11,6 +11,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from orders.addresses import wrong_for_country
 from orders.models import Decision, Order
 from orders.roles import DECIDE_ESCALATED
 from orders.services import holding
@@ -39,11 +40,14 @@ def change_address(
 
     `seen` is the version of the order that the actor acts on, so that nobody undoes a change without knowing.
 
+    It has to keep the rules of its country, at every door: who changes an address can put it right. What is placed or
+    imported need not, since nobody is there to ask; such an order comes to people where the carrier refuses it.
+
     Raises NotPermitted, InvalidAddress naming each bad field, PageIsStale, InOtherHands, NotThisPerson, and
     ActionRefused once the carrier has been called or the order has ended.
     """
     authorise(actor, Action.CHANGE_ADDRESS)
-    if errors := wrong_with_address(address):
+    if errors := wrong_with_new_address(address):
         raise InvalidAddress(errors)
     address = address.stripped()
     with transaction.atomic():
@@ -70,6 +74,12 @@ def change_address(
         )
         tell_engine(order, Action.CHANGE_ADDRESS, at=at, actor=actor.name)
     return True
+
+
+def wrong_with_new_address(address: Address) -> dict[str, str]:
+    """What is wrong with each field, by names such as `address.country`, the rules of its country included."""
+    by_country = {f"address.{part}": wrong for part, wrong in wrong_for_country(asdict(address.stripped())).items()}
+    return by_country | wrong_with_address(address)
 
 
 def _why_not_after_two(order: Order, actor: Actor) -> NotThisPerson | None:

@@ -84,7 +84,7 @@ class NewOrder:
 
 
 def place_order(*, new: NewOrder, actor: Actor, at: datetime) -> Order:
-    """Accept an order and leave word for the engine to start on it.
+    """Accept an order and leave word for the engine to start on it. Its address need not keep the rules of its country.
 
     Raises InvalidOrder naming each bad field, and DuplicateReference where the source has sent it before.
     """
@@ -184,7 +184,7 @@ def _is_card_number(text: str) -> bool:
 
 
 def wrong_with_address(address: Address) -> dict[str, str]:
-    """What is wrong with each field, by names such as `address.country`."""
+    """What is wrong with each field, by names such as `address.country`, in whatever country it is."""
     errors = {
         f"address.{name}": wrong
         for name, value in asdict(address).items()

@@ -266,7 +266,12 @@ def test_what_a_colleague_has_in_hand_or_has_changed_since_is_not_put_off(
     claiming.claim(order_id=order_in_review.pk, actor=as_bob, at=now)
     with pytest.raises(InOtherHands, match="bob has it in hand"):
         asking.snooze(**wanted, actor=as_alice)
-    addressing.change_address(order_id=order_in_review.pk, actor=as_bob, at=now, address=Address("FR", city="Paris"))
+    addressing.change_address(
+        order_id=order_in_review.pk,
+        actor=as_bob,
+        at=now,
+        address=Address("FR", line1="5 rue Cler", city="Paris", postal_code="75007"),
+    )
     with pytest.raises(PageIsStale, match="change address by bob"):
         asking.snooze(**wanted, actor=as_bob, seen=seen)
     asking.snooze(**wanted, actor=as_bob)

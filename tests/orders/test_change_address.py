@@ -88,20 +88,20 @@ def test_what_is_wrong_is_said_beside_its_field_and_nothing_typed_is_lost(
         (
             {"postal_code": "7500"},
             "postal_code",
-            "France has no such postal codes. They look like 33380 or 34092.",
+            "Postal code is none of France: they look like 33380 or 34092.",
         ),
         (
             {"postal_code": ""},
             "postal_code",
-            "The postal code is missing; addresses in that country need it.",
+            "Postal code is missing: addresses there need it.",
         ),
         (
             {"country": "US", "postal_code": "97214-1234"},
             "region",
-            "The state is missing; addresses in that country need it.",
+            "Region is missing: addresses there need the state.",
         ),
-        ({"line1": " "}, "line1", "The street and number is missing; addresses in that country need it."),
-        ({"country": "GB", "postal_code": "SW1A 1AA x"}, "postal_code", "United Kingdom has no such postal codes."),
+        ({"line1": " "}, "line1", "Street and number is missing: addresses there need it."),
+        ({"country": "GB", "postal_code": "SW1A 1AA x"}, "postal_code", "Postal code is none of United Kingdom"),
     ],
 )
 def test_what_the_country_asks_for_is_said_beside_the_field(
@@ -151,7 +151,7 @@ def test_before_it_is_saved_one_sees_what_would_change(at_alices: Client, order_
 
     assert '<span class="quiet">Town</span> <del>Berlin</del> → <ins>Paris</ins>' in by_htmx.content.decode()
     assert (by_htmx.status_code, wrong.status_code) == (200, 422)
-    assert "France has no such postal codes." in wrong.content.decode()
+    assert "Postal code is none of France" in wrong.content.decode()
     assert "<del>Berlin</del> → <ins>Paris</ins>" in plain
     assert 'value="5 rue Cler"' in plain
     assert city(order_in_review) == "Berlin"
@@ -205,7 +205,10 @@ def test_a_form_opened_before_a_colleagues_change_does_not_undo_it_unawares(
 
     opened = version(at_alices.get(order_in_review.get_absolute_url()).content.decode())
     addressing.change_address(
-        order_id=order_in_review.pk, actor=as_bob, at=timezone.now(), address=Address("IT", city="Rome")
+        order_id=order_in_review.pk,
+        actor=as_bob,
+        at=timezone.now(),
+        address=Address("IT", line1="Via Cavour 8", city="Rome", region="RM", postal_code="00184"),
     )
     claiming.unclaim(order_id=order_in_review.pk, actor=as_bob, at=timezone.now())
 

@@ -33,7 +33,11 @@ ACTS: dict[str, Callable[[Order, Actor, int], object]] = {
     "reject": lambda order, who, seen: reviewing.reject(order_id=order.pk, actor=who, at=NOW, reason="No", seen=seen),
     "cancel": lambda order, who, seen: undoing.cancel(order_id=order.pk, actor=who, at=NOW, reason="", seen=seen),
     "change_address": lambda order, who, seen: addressing.change_address(
-        order_id=order.pk, actor=who, at=NOW, address=Address("IT", city="Rome"), seen=seen
+        order_id=order.pk,
+        actor=who,
+        at=NOW,
+        address=Address("IT", line1="Via Cavour 8", city="Rome", region="RM", postal_code="00184"),
+        seen=seen,
     ),
 }
 
