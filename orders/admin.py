@@ -142,6 +142,7 @@ class Shipments(Rows):
 
 class Events(Rows):
     model = Event
+    exclude = ("user",)
 
 
 class OutboxRows(Rows):

@@ -562,7 +562,16 @@ class Event(models.Model):
     sequence = models.PositiveIntegerField()
     type = models.CharField(max_length=40)
     actor_kind = models.CharField(max_length=10, choices=ActorKind.choices)
-    actor = models.CharField(max_length=150)
+    actor = models.CharField(max_length=150, help_text="As they were called then.")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        db_index=False,
+        help_text="Whose account it was done with; of older events only the name is known.",
+    )
     payload = models.JSONField(default=dict)
     at = models.DateTimeField()
 
@@ -723,6 +732,9 @@ class Bulk(models.Model):
     )
     size = models.PositiveIntegerField(help_text="How many orders.")
     refused = models.PositiveIntegerField(default=0, help_text="How many were refused; known once it is finished.")
+    endorsed = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How many need one more person to approve; known once it is finished."
+    )
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     made_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -753,6 +765,7 @@ class BulkMember(models.Model):
 
     class Result(models.TextChoices):
         DONE = "done"
+        ENDORSED = "endorsed"  # approved by the first of two
         REFUSED = "refused"
 
     id = models.BigAutoField(primary_key=True)
@@ -761,7 +774,7 @@ class BulkMember(models.Model):
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="+")
     seen = models.PositiveIntegerField(help_text="The order's version when the decision was made.")
     result = models.CharField(max_length=10, choices=Result.choices, blank=True)
-    why = models.CharField(max_length=300, blank=True, help_text="Why it was refused, or is not decided on for good.")
+    why = models.CharField(max_length=300, blank=True, help_text="Why it was refused.")
     at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -769,7 +782,9 @@ class BulkMember(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["bulk", "position"], name="bulk_member_position_once"),
             models.UniqueConstraint(fields=["bulk", "order"], name="bulk_member_order_once"),
-            models.CheckConstraint(condition=Q(result__in=["", "done", "refused"]), name="bulk_member_result_known"),
+            models.CheckConstraint(
+                condition=Q(result__in=["", "done", "endorsed", "refused"]), name="bulk_member_result_known"
+            ),
             models.CheckConstraint(
                 condition=Q(result="", at=None) | (~Q(result="") & ~Q(at=None)), name="bulk_member_result_has_instant"
             ),

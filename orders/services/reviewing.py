@@ -235,12 +235,14 @@ def reviews_of(orders: Collection[Order]) -> Mapping[uuid.UUID, list[Review]]:
     return found
 
 
-def who_changed(orders: Collection[Order]) -> Mapping[uuid.UUID, set[str]]:
-    """For each order the operators who have changed what an approval of it is about."""
-    found: dict[uuid.UUID, set[str]] = {order.pk: set() for order in orders}
+def who_changed(orders: Collection[Order]) -> Mapping[uuid.UUID, set[int | str]]:
+    """For each order the operators who have changed what an approval of it is about: by the keys of their accounts, or
+    by name, where that is all that is known of an older event.
+    """
+    found: dict[uuid.UUID, set[int | str]] = {order.pk: set() for order in orders}
     changes = Event.objects.filter(order__in=found, type=Action.CHANGE_ADDRESS, actor_kind=ActorKind.OPERATOR)
-    for order_id, name in changes.values_list("order_id", "actor"):
-        found[order_id].add(name)
+    for order_id, user_id, name in changes.values_list("order_id", "user", "actor"):
+        found[order_id].add(user_id or name)
     return found
 
 
@@ -251,10 +253,10 @@ def why_not(
     *,
     actor: Actor,
     at: datetime,
-    changed_by: Collection[str] = (),
+    changed_by: Collection[int | str] = (),
 ) -> ActionRefused | None:
     """Why this actor may not decide so on this order as it stands; `reviews` are its own, the latest first, and
-    `changed_by` names those who have changed it, which matters to an approval.
+    `changed_by` are those who have changed it, as `who_changed` finds them, which matters to an approval.
     """
     review = reviews[0] if reviews else None
     if review is None or review.decision or not may(order.status_now, action):
@@ -264,7 +266,13 @@ def why_not(
 
 
 def why_not_this_person(
-    order: Order, review: Review, action: Action, *, actor: Actor, at: datetime, changed_by: Collection[str] = ()
+    order: Order,
+    review: Review,
+    action: Action,
+    *,
+    actor: Actor,
+    at: datetime,
+    changed_by: Collection[int | str] = (),
 ) -> ActionRefused | None:
     """Why others have to do this to the order whose open review this is."""
     if actor.user is None:
@@ -280,7 +288,7 @@ def why_not_this_person(
         return None
     if order.placed_by_id == actor.user.pk:
         return NotThisPerson("You placed this order: somebody else has to approve it.")
-    if actor.name in changed_by:
+    if actor.user.pk in changed_by or actor.name in changed_by:
         return NotThisPerson("You changed this order: somebody else has to approve it.")
     if review.endorsed_by_id == actor.user.pk:
         return AlreadyEndorsed()

@@ -137,6 +137,7 @@ def write_events(
             type=type_,
             actor_kind=actor.kind,
             actor=actor.name,
+            user=actor.user,
             payload=payload,
             at=at,
         )

@@ -1,6 +1,7 @@
 """Two different people for what is worth it, and nobody for what they placed or changed: at every door."""
 
 import importlib
+import json
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 
 from orders import timeline
-from orders.models import ApiScope, Order, Outbox, Review
+from orders.models import ApiScope, Event, Order, Outbox, Review
 from orders.services import addressing, claiming, clients, placing, reviewing, signalling
 from orders.services.actors import Actor
 from orders.services.placing import Address, NewLine, NewOrder
@@ -107,6 +108,63 @@ def test_at_every_door_nobody_approves_what_they_placed_or_changed_not_even_an_a
         order.refresh_from_db()
         assert order.status == "in_review"
         assert not order.events.filter(type__in=["approve", "endorse"]).exists()
+
+
+def test_nobody_evades_it_under_another_name_nor_is_kept_from_it_by_a_name_that_was_anothers(
+    order_in_review: Order, alice: User, bob: User
+) -> None:
+    addressing.change_address(order_id=order_in_review.pk, actor=Actor.operator(alice), at=NOW, address=PARIS)
+    claiming.unclaim(order_id=order_in_review.pk, actor=Actor.operator(alice), at=NOW)
+    for user, name in ((alice, "alice.lee"), (bob, "alice")):
+        user.username = name
+        user.save()
+
+    with pytest.raises(NotThisPerson, match="You changed this order"):
+        reviewing.approve(order_id=order_in_review.pk, actor=Actor.operator(alice), at=NOW)
+    assert reviewing.approve(order_id=order_in_review.pk, actor=Actor.operator(bob), at=NOW).status == "approved"
+
+
+def test_of_an_older_change_the_name_is_known(order_in_review: Order, alice: User, bob: User) -> None:
+    at = order_in_review.version + 1
+    told = {"type": "change_address", "actor_kind": "operator", "actor": "alice", "at": NOW}
+    Event.objects.create(order=order_in_review, sequence=at, **told)
+    Order.objects.filter(pk=order_in_review.pk).update(version=at)
+
+    with pytest.raises(NotThisPerson, match="You changed this order"):
+        reviewing.approve(order_id=order_in_review.pk, actor=Actor.operator(alice), at=NOW)
+    assert reviewing.approve(order_id=order_in_review.pk, actor=Actor.operator(bob), at=NOW).status == "approved"
+
+
+@pytest.mark.parametrize("needs", [1, 2])
+def test_where_it_stands_says_who_was_first_and_how_many_have_to_approve(
+    place: PlaceOrder, as_alice: Actor, alice: User, signed_in: SignedIn, needs: int
+) -> None:
+    order = to_review(place(lines=[NewLine("LAMP", 9, 60_000)]))
+    if needs == 1:
+        reviewing.approve(order_id=order.pk, actor=as_alice, at=NOW)
+    said = (
+        "Endorsed by alice: one more person has to approve."
+        if needs == 1
+        else "Waiting for a decision: two people have to approve."
+    )
+    first = "alice" if needs == 1 else ""
+    token = clients.create_client(name="desk", scopes=[ApiScope.READ], user=None, at=NOW)
+    api = Client(headers={"Authorization": f"Bearer {token}"})
+    shown, printed = StringIO(), StringIO()
+    call_command("order", "show", order.number, stdout=shown)
+    call_command("order", "show", order.number, "--json", stdout=printed)
+    document = json.loads(printed.getvalue())
+
+    assert said in signed_in(alice).get(order.get_absolute_url()).content.decode()
+    assert said in shown.getvalue()
+    assert ("Endorsed  by alice at" in shown.getvalue()) == (needs == 1)
+    for told in (
+        api.get(f"/api/v1/orders/{order.pk}").json(),
+        api.get(f"/api/v1/orders/{order.pk}/live").json(),
+        document["live"],
+        document["review"],
+    ):
+        assert (told["approvals_needed"], told["endorsed_by"]) == (needs, first)
 
 
 @pytest.mark.parametrize(("quantity", "needs_two"), [(8, False), (9, True)])
