@@ -10,6 +10,7 @@ from django.db.models import Count
 
 from orders.filters import Filter
 from orders.models import Bulk, BulkMember
+from orders.roles import SEE_TEAM
 from orders.selectors import ORDER_KEY, PAGE, Cursor, queue_that_fits
 
 MEMBERS_SHOWN = 100
@@ -23,6 +24,7 @@ class Progress:
 
     bulk: Bulk
     done: int
+    endorsed: int  # approved by the first of two
     refused: int
 
     @property
@@ -32,7 +34,7 @@ class Progress:
     @property
     def behind(self) -> int:
         """How many orders have a result."""
-        return self.done + self.refused
+        return self.done + self.endorsed + self.refused
 
     @property
     def version(self) -> int:
@@ -57,7 +59,6 @@ class Refused:
 class BulkPage:
     progress: Progress
     refused: Sequence[Refused]
-    endorsed: int  # how many were approved by the first of two people
     members: Sequence[BulkMember]
     next: int | None  # the position to go on after
 
@@ -70,13 +71,20 @@ def progress(found: Sequence[Bulk]) -> list[Progress]:
         (of, result): number for of, result, number in counted.values_list("bulk", "result").annotate(Count("pk"))
     }
     return [
-        Progress(
-            bulk,
-            numbers.get((bulk.pk, "done"), 0) if bulk.finished_at is None else bulk.size - bulk.refused,
-            numbers.get((bulk.pk, "refused"), 0) if bulk.finished_at is None else bulk.refused,
-        )
+        Progress(bulk, *(numbers.get((bulk.pk, result), 0) for result in ("done", "endorsed", "refused")))
+        if bulk.finished_at is None
+        else Progress(bulk, bulk.size - bulk.endorsed - bulk.refused, bulk.endorsed, bulk.refused)
         for bulk in found
     ]
+
+
+def bulk_seen_by(user: User, bulk_id: uuid.UUID) -> Bulk:
+    """Everybody may see what they began themselves, and who sees the team all of them.
+
+    Raises Bulk.DoesNotExist.
+    """
+    bulks = Bulk.objects.select_related("made_by", "colleague", "reject_reason")
+    return (bulks if user.has_perm(SEE_TEAM) else bulks.filter(made_by=user)).get(pk=bulk_id)
 
 
 def bulk_page(bulk: Bulk, *, after: int = 0) -> BulkPage:
@@ -96,7 +104,6 @@ def bulk_page(bulk: Bulk, *, after: int = 0) -> BulkPage:
             )
             for why, number in reasons
         ],
-        endorsed=bulk.members.filter(result=BulkMember.Result.DONE).exclude(why="").count(),
         members=found[:MEMBERS_SHOWN],
         next=found[MEMBERS_SHOWN - 1].position if len(found) > MEMBERS_SHOWN else None,
     )

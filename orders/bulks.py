@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -20,13 +21,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 from orders import bulk_selectors, filters, live, selectors
 from orders.context import desk_state
 from orders.forms import ExtendForm, HandOverForm, RejectForm
-from orders.models import Bulk, Order, Review
+from orders.models import Bulk, Order
 from orders.roles import EXTEND_FREELY, FIRST_EXTENSION, SEE_TEAM
 from orders.services import bulk as bulking
 from orders.services.actors import Actor, NotPermitted
 from orders.services.transitions import ActionRefused
 from orders.states import Action
-from orders.wording import MANY_DONE, many
+from orders.wording import MANY_DONE, became, many
 
 NOT_PERMITTED = "You may not do that to orders. Ask a lead if you need to."
 SHOWN = 50  # orders that the preview lists
@@ -127,7 +128,8 @@ def _preview(
             "filter": request.POST.get("filter", ""),
             "extensions": [choice for choice in ExtendForm.MINUTES if _may_give(request, choice[0])],
             "colleagues": selectors.colleagues,
-            "endorsed_first": sum(_is_first_of_two(looked.reviews[order.pk][0]) for order in looked.fit)
+            "handed_over": settings.CLAIM_HANDED_OVER,
+            "endorsed_first": sum(looked.reviews[order.pk][0].approvals_needed == 2 for order in looked.fit)
             if action == Action.APPROVE
             else 0,
             "typed": request.POST,
@@ -140,10 +142,6 @@ def _preview(
 
 def _may_give(request: HttpRequest, minutes: int) -> bool:
     return timedelta(minutes=minutes) <= FIRST_EXTENSION or _person(request).has_perm(EXTEND_FREELY)
-
-
-def _is_first_of_two(review: Review) -> bool:
-    return review.needs_two and review.endorsed_by_id is None
 
 
 @dataclass(frozen=True)
@@ -248,9 +246,10 @@ def catch_up_bulk(request: HttpRequest, bulk_id: uuid.UUID) -> HttpResponse:
 
 
 def _bulk_context(request: HttpRequest, bulk_id: uuid.UUID) -> dict[str, Any]:
-    found = Bulk.objects.select_related("made_by", "colleague", "reject_reason").filter(pk=bulk_id).first()
-    if found is None or (found.made_by != request.user and not _sees_all(request)):
-        raise Http404
+    try:
+        found = bulk_selectors.bulk_seen_by(_person(request), bulk_id)
+    except Bulk.DoesNotExist:
+        raise Http404 from None
     after = request.GET.get("after", "")
     position = int(after) if after.isdecimal() and after.isascii() and len(after) < 6 else 0
     page = bulk_selectors.bulk_page(found, after=position)
@@ -260,6 +259,13 @@ def _bulk_context(request: HttpRequest, bulk_id: uuid.UUID) -> dict[str, Any]:
         "after": position,
         "title": many(found.action, found.size, to=found.colleague.get_username() if found.colleague else ""),
         "done": MANY_DONE[found.action],
+        "became": became(
+            MANY_DONE[found.action],
+            size=found.size,
+            done=page.progress.done,
+            endorsed=page.progress.endorsed,
+            refused=page.progress.refused,
+        ),
         "catch_up": f"{reverse('orders:catch_up_bulk', args=[found.pk])}?after={position}",
     }
 

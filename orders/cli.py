@@ -12,9 +12,10 @@ from typing import Any
 from django.utils import timezone
 
 from orders import timeline, wording
-from orders.live_state import LiveState
+from orders.live_state import LiveState, doing
 from orders.models import Event, Order, Payment, Review, Shipment
 from orders.money import country_name, format_money
+from orders.notes import Told
 from orders.selectors import OrderDetail
 from orders.services.placing import Address, InvalidOrder, NewLine, NewOrder
 from orders.services.texts import wrong_with_text
@@ -192,6 +193,8 @@ def live_json(live: LiveState) -> dict[str, Any]:
     """What is being done at this moment, as the API says it."""
     return {
         "doing": live.doing,
+        "approvals_needed": live.approvals_needed,
+        "endorsed_by": live.endorsed_by,
         "attempt": live.attempt,
         "last_error": live.last_error,
         "next_try_at": _iso(live.next_try_at),
@@ -281,6 +284,8 @@ def _order_lines(detail: OrderDetail, live: LiveState) -> Iterator[str]:
         yield f"Deadline  {exactly(review.due_at)} ({left})"
     elif review:
         yield f"Review    {decided(review)}{f': {review.note}' if review.note else ''}"
+    if review and review.endorsed_by and review.endorsed_at:
+        yield f"Endorsed  by {review.endorsed_by.get_username()} at {exactly(review.endorsed_at)}"
     for reason in review.reasons if review else []:
         yield f"          {reason['text']}"
     reference = f" as {order.reference}" if order.reference else ""
@@ -345,7 +350,7 @@ def _doing(detail: OrderDetail) -> str:
     order = detail.order
     back = sum(p.amount_minor for p in detail.payments if (p.kind, p.status) == ("refund", "succeeded"))
     refunded = format_money(back, order.currency) if back and not on_main_road(order.status_now) else ""
-    return wording.doing(order.status_now, refunded=refunded)
+    return doing(order.status_now, detail.review, refunded=refunded)
 
 
 def _review_json(review: Review) -> dict[str, Any]:
@@ -353,6 +358,9 @@ def _review_json(review: Review) -> dict[str, Any]:
         "opened_at": _iso(review.opened_at),
         "due_at": _iso(review.due_at),
         "reasons": review.reasons,
+        "approvals_needed": review.approvals_needed,
+        "endorsed_by": review.endorsed_by.get_username() if review.endorsed_by else "",
+        "endorsed_at": _iso(review.endorsed_at),
         "decision": review.decision,
         "decided_by": review.decided_by.get_username() if review.decided_by else "",
         "decided_at": _iso(review.decided_at),

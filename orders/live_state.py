@@ -31,6 +31,8 @@ class LiveState:
     deadline: datetime | None  # of the open review, or of the customer's word
     outcome: str  # why it ended; empty before
     doing: str  # in words; empty once it has ended
+    approvals_needed: int = 0  # people, while it is in review
+    endorsed_by: str = ""  # who was the first of two to approve
     put_off_until: datetime | None = None
     waits_for: str = ""  # what the customer was asked, or why it is put off
     attempt: int = 0
@@ -79,7 +81,7 @@ def live_state(order_id: uuid.UUID, *, ask_engine: bool = False) -> LiveState:
         return _live_state(order)
     return _live_state(
         order,
-        review=order.reviews.filter(decision="").first(),
+        review=order.reviews.select_related("endorsed_by").filter(decision="").first(),
         payments=list(order.payments.all()),
         shipment=Shipment.objects.filter(order=order).first(),
         events=list(order.events.order_by("-sequence")[:TROUBLE_WITHIN]),
@@ -125,7 +127,9 @@ def _live_state(
         put_off_until=put_off.back_at if put_off else None,
         waits_for=put_off.waits_for if put_off else "",
         outcome=order.outcome,
-        doing="" if status in TERMINAL else wording.doing(status).rstrip("."),
+        doing="" if status in TERMINAL else doing(status, review).rstrip("."),
+        approvals_needed=review.approvals_needed if review else 0,
+        endorsed_by=endorsed_by(review),
         to_undo=_to_undo(order, payments, shipment),
         undone=_undone(order, payments, shipment) if status in UNDOING else (),
         problem=_problem(order, told.run),
@@ -135,6 +139,17 @@ def _live_state(
     if not state.is_worked_on:
         return state
     return _with_tries(state, _trouble(events), told.run.attempt if told.run else None)
+
+
+def doing(status: Status, review: Review | None, *, refunded: str = "") -> str:
+    """What is going on now, in a sentence; `review` is the latest of the order."""
+    needed = review.approvals_needed if review else 0
+    return wording.doing(status, refunded=refunded, approvals_needed=needed, endorsed_by=endorsed_by(review))
+
+
+def endorsed_by(review: Review | None) -> str:
+    """Who was the first of two to approve what is open still."""
+    return review.endorsed_by.get_username() if review and not review.decision and review.endorsed_by else ""
 
 
 def _with_tries(state: LiveState, trouble: "_Trouble | None", attempt: runs.Attempt | None) -> LiveState:

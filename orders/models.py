@@ -359,6 +359,13 @@ class Review(models.Model):
     def __str__(self) -> str:
         return f"Review {self.pk} of {self.order_id}"
 
+    @property
+    def approvals_needed(self) -> int:
+        """How many people have to approve it still."""
+        if self.decision or self.kind != Review.Kind.APPROVAL:
+            return 0
+        return 2 if self.needs_two and self.endorsed_by_id is None else 1
+
 
 class InfoRequest(models.Model):
     """What the customer was asked about a review, by mail, and what they answered, once, on a page of their own."""

@@ -29,7 +29,7 @@ from orders import exporting, filters, live, notes, one_order, related, saved_vi
 from orders.context import desk
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
 from orders.forms import AddressForm, ExtendForm, WaitForm
-from orders.live_state import LiveState, live_state, live_state_of
+from orders.live_state import LiveState, doing, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries_by_name, to_amount
 from orders.roles import DECIDE_ESCALATED, EXPORT, EXTEND_FREELY, FIRST_EXTENSION, SHARE_VIEWS, WRITE_NOTES, permission
@@ -355,7 +355,7 @@ def _order_context(
             left_from=timeline.left_main_road_from(detail.events),
             reviewed=detail.was_reviewed,
         ),
-        "doing": wording.doing(status, refunded=_refunded(detail)),
+        "doing": doing(status, detail.review, refunded=_refunded(detail)),
         "outcome": wording.sentence(detail.order.outcome),
         "is_stopped": not on_main_road(status),
         "may": permitted(request.user, status, detail.review),

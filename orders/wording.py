@@ -133,6 +133,18 @@ def many(action: str, number: int, *, to: str = "") -> str:
 MANY_DONE = {"approve": "approved", "reject": "rejected", "extend": "given more time", "hand_over": "handed over"}
 
 
+def became(did: str, *, size: int, done: int, endorsed: int = 0, refused: int = 0) -> str:
+    """What became of a decision on so many orders; `did` is what was done to those that it was done to."""
+    if endorsed:
+        counts = ((done, did), (endorsed, "endorsed"), (refused, "refused"))
+        return ", ".join(f"{number:,} {word}" for number, word in counts if number)
+    if not done:
+        return f"None was {did}"
+    if refused:
+        return f"{done:,} of {size:,} {did}"
+    return f"It was {did}" if size == 1 else f"All {size:,} were {did}"
+
+
 # The step bar
 
 STEPS = ("Received", "Checked", "Review", "Stock", "Payment", "Package", "Carrier", "Done")
@@ -212,8 +224,11 @@ def sentence(text: str) -> str:
     return text if not text or text[-1] in ".!?…" else f"{text}."
 
 
-def doing(status: Status, *, refunded: str = "") -> str:
-    """What is going on now, in a sentence; of an order that was stopped, what became of the money."""
+def doing(status: Status, *, refunded: str = "", approvals_needed: int = 1, endorsed_by: str = "") -> str:
+    """What is going on now, in a sentence; of an order that was stopped, what became of the money.
+
+    Of one in review, how many people have to approve it still, and who has already.
+    """
     if status in UNDOING:
         return "What was done is being undone, step by step."
     if not on_main_road(status):
@@ -222,7 +237,7 @@ def doing(status: Status, *, refunded: str = "") -> str:
         Status.PLACED: "Waiting to be checked.",
         Status.RECEIVED: "Being checked.",
         Status.VALIDATED: "The rules are being applied.",
-        Status.IN_REVIEW: "Waiting for a decision.",
+        Status.IN_REVIEW: _deciding(approvals_needed, endorsed_by),
         Status.APPROVED: "Checking for fraud and holding stock.",
         Status.STOCK_SHORT: "Waiting for help: restock and retry, or cancel.",
         Status.RESERVED: "Charging the card.",
@@ -235,6 +250,12 @@ def doing(status: Status, *, refunded: str = "") -> str:
         Status.DISPATCHED: "Closing the order.",
         Status.COMPLETED: "On its way to the customer; nothing is left to do here.",
     }[status]
+
+
+def _deciding(approvals_needed: int, endorsed_by: str) -> str:
+    if endorsed_by:
+        return f"Endorsed by {endorsed_by}: one more person has to approve."
+    return "Waiting for a decision." if approvals_needed < 2 else "Waiting for a decision: two people have to approve."
 
 
 def at_deadline(kind: str, then: str, level: str) -> str:

@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 MOST = 5_000  # orders in one bulk
 BATCH = 250  # orders decided in one transaction, whose rows nobody else can change meanwhile
 
-ENDORSED = "Endorsed: a second person has to approve."
 LEFT_OUT = "Something is wrong with this order: decide on it by itself."
 
 
@@ -108,10 +107,11 @@ def begin(
 
     A rejection has a `code`, a note or both. `more` is how much time an extension gives each order, from its own
     deadline or, where that has passed, from the instant of carrying out. `to` names whom they are handed over to.
+    Unlike one extension, many put none of the orders into anybody's hands: nobody is at work on that many at once.
     Asked a second time under the same id by the same person, it answers with what was begun.
 
-    Raises NotPermitted, TooMany, UnknownReason, NotAColleague, DeadlineRefused, and ActionRefused where no order was
-    chosen, or note or time are not fit.
+    Raises NotPermitted, TooMany, UnknownOrder, UnknownReason, NotAColleague, DeadlineRefused, and ActionRefused where
+    no order was chosen, or note or time are not fit.
     """
     authorise(actor, action)
     if actor.user is None:
@@ -190,8 +190,12 @@ def _carry_out(bulk_id: uuid.UUID, *, at: datetime, most: int, tried: list[int])
             return True
         if bulk.members.filter(result="").exists():
             return False
-        refused = bulk.members.filter(result=BulkMember.Result.REFUSED).count()
-        finished = Bulk.objects.filter(pk=bulk_id, finished_at=None).update(finished_at=at, refused=refused)
+        became = {result: bulk.members.filter(result=result).count() for result in BulkMember.Result}
+        finished = Bulk.objects.filter(pk=bulk_id, finished_at=None).update(
+            finished_at=at,
+            refused=became[BulkMember.Result.REFUSED],
+            endorsed=became[BulkMember.Result.ENDORSED],
+        )
     if finished:
         logger.info("Bulk %s is done: %s of %s orders", bulk.pk, bulk.action, bulk.size)
     return finished == 1
@@ -257,7 +261,7 @@ def _result(action: Action, order: Order, refusal: Exception | None) -> tuple[Bu
     if refusal:
         return BulkMember.Result.REFUSED, str(refusal)[:300]
     if action == Action.APPROVE and order.status_now != Status.APPROVED:
-        return BulkMember.Result.DONE, ENDORSED
+        return BulkMember.Result.ENDORSED, ""
     return BulkMember.Result.DONE, ""
 
 

@@ -192,6 +192,31 @@ def test_leads_see_everybodys_and_others_their_own(
     assert seen_by(signed_in(bob)) == (False, 404, 404)
 
 
+def test_a_first_approval_of_two_is_not_said_to_be_done(at_alices: Client, orders: list[Order]) -> None:
+    orders[0].reviews.update(needs_two=True)
+
+    looked = at_alices.post(PREVIEW, {"action": "approve", "all": "1"}).content.decode()
+    at_alices.post(BEGIN, hidden(looked))
+    carry_out_all()
+
+    assert "1 of them needs two people: yours is the first approval" in looked
+    over = at_alices.get(Bulk.objects.get().get_absolute_url()).content.decode()
+    assert "2 approved, 1 endorsed" in over
+    assert over.count('<span class="status good">Done</span>') == 2
+    assert over.count('<span class="status waiting">Endorsed</span> One more person has to approve.') == 1
+    assert "2 done, 1 endorsed" in at_alices.get("/bulk/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [("extend", "None comes into your hands by it"), ("hand_over", "Each is in their hands then")],
+)
+def test_it_says_beforehand_in_whose_hands_they_will_be(
+    at_alices: Client, orders: list[Order], action: str, said: str
+) -> None:
+    assert said in at_alices.post(PREVIEW, {"action": action, "all": "1"}).content.decode()
+
+
 def test_an_open_page_catches_up_with_each_result(
     at_alices: Client, orders: list[Order], as_alice: Actor, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

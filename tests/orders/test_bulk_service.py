@@ -186,7 +186,9 @@ def test_of_those_that_two_have_to_approve_it_is_the_first_approval(
     first = begin(orders, as_alice)
     carry_out_all()
 
-    assert results(first) == [("done", bulk.ENDORSED), ("done", "")]
+    assert results(first) == [("endorsed", ""), ("done", "")]
+    first.refresh_from_db()
+    assert (first.endorsed, first.refused) == (1, 0)
     assert statuses(orders) == ["in_review", "approved"]
     assert not orders[0].outbox.filter(message="approve").exists()
 
@@ -220,6 +222,19 @@ def test_orders_are_handed_over_to_a_colleague_who_may_decide_on_them(
     carry_out_all()
 
     assert results(by_dana) == [("refused", "It was escalated, and bob is no lead."), ("done", "")]
+
+
+def test_more_time_for_many_leaves_each_in_the_hands_that_it_is_in(
+    waiting: Waiting, lead: User, as_alice: Actor
+) -> None:
+    free, own = waiting(2)
+    claiming.claim(order_id=own.pk, actor=Actor.operator(lead), at=datetime.now(UTC))
+
+    begin([free, own], Actor.operator(lead), Action.EXTEND, note="Strike", more=timedelta(hours=1))
+    carry_out_all()
+
+    assert [order.events.filter(type="extend").count() for order in (free, own)] == [1, 1]
+    assert [order.reviews.get().claimed_by for order in (free, own)] == [None, lead]
 
 
 def test_an_order_that_was_decided_on_meanwhile_is_refused_and_the_others_are_done(
