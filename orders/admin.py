@@ -335,8 +335,8 @@ class ApiClientAdmin(ReadOnly, ModelAdmin):
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(Records):
-    list_display = ("client", "key", "order", "refund", "created_at")
-    list_select_related = ("client", "order", "refund")
+    list_display = ("client", "key", "order", "refund", "note", "bulk", "created_at")
+    list_select_related = ("client", "order", "refund", "note", "bulk")
 
 
 class ProductForm(ProductModelForm):

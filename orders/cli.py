@@ -241,6 +241,25 @@ def event_line(event: Event) -> str:
     return plain(f"{to_the_second(entry.at)}  {entry.title}{by}{f'  {entry.detail}' if entry.detail else ''}")
 
 
+def note_json(told: Told) -> dict[str, Any]:
+    note = told.note
+    return {
+        "note": note.pk,
+        "author": note.author.get_username(),
+        "text": note.text,
+        "written_at": _iso(note.written_at),
+        "edited_at": _iso(note.edited_at),
+        "former": [{"text": wording.text, "until": _iso(wording.until)} for wording in told.former],
+    }
+
+
+def note_line(told: Told) -> str:
+    note = told.note
+    changed = f", changed {to_the_second(note.edited_at)}" if note.edited_at else ""
+    who = f"{note.pk}  {to_the_second(note.written_at)}  {note.author.get_username()}{changed}"
+    return plain(f"{who}: {' '.join(note.text.split())}")
+
+
 def order_text(detail: OrderDetail, live: LiveState) -> str:
     """The order page for a terminal."""
     return "\n".join(plain(line) for line in _order_lines(detail, live))

@@ -325,8 +325,9 @@ def note(asked: Asked) -> str:
 def edit_note(asked: Asked) -> str:
     typed = asked.form.cleaned_data
     try:
-        written = asked.order.notes.get(pk=typed["note"])
-        changed = noting.edit_note(note_id=written.pk, actor=asked.actor, at=timezone.now(), text=typed["text"])
+        changed = noting.edit_note(
+            order_id=asked.order.pk, note_id=typed["note"], actor=asked.actor, at=timezone.now(), text=typed["text"]
+        )
     except Note.DoesNotExist:
         raise Http404 from None
     except noting.NoteRefused as refusal:

@@ -890,18 +890,27 @@ class ApiClient(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """The name that a client gave to one request, and what came of it: an order placed, or a refund of one."""
+    """The name that a client gave to one request, and what came of it: an order placed, a refund of one or a note on
+    one, or a decision on many.
+    """
 
     client = models.ForeignKey(ApiClient, on_delete=models.PROTECT, related_name="+")
     key = models.CharField(max_length=80)
     body_hash = models.CharField(max_length=64)
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="+")
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     refund = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    note = models.ForeignKey(Note, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    bulk = models.ForeignKey(Bulk, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
         ordering = ["client", "key"]
-        constraints = [models.UniqueConstraint(fields=["client", "key"], name="idempotency_key_once_per_client")]
+        constraints = [
+            models.UniqueConstraint(fields=["client", "key"], name="idempotency_key_once_per_client"),
+            models.CheckConstraint(
+                condition=Q(order__isnull=False) | Q(bulk__isnull=False), name="idempotency_key_stands_for_something"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.key

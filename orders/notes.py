@@ -38,10 +38,18 @@ class Notes:
     more: bool  # whether there are older ones; the timeline has them all
     is_new: bool  # whether one of them, or an older one, mentions who looks and was not seen
 
+    @property
+    def older(self) -> int | None:
+        """From which on the older ones are."""
+        return self.notes[-1].note.pk if self.more else None
 
-def notes_of(order_id: uuid.UUID, *, seen_by: int) -> Notes:
-    """The newest first, each with every wording that it had; `seen_by` is the key of who looks."""
-    found = list(Note.objects.filter(order=order_id).select_related("author").order_by("-id")[: SHOWN + 1])
+
+def notes_of(order_id: uuid.UUID, *, seen_by: int | None = None, before: int | None = None) -> Notes:
+    """The newest first, each with every wording that it had; `seen_by` is the key of who looks, if that is a person."""
+    notes = Note.objects.filter(order=order_id).select_related("author").order_by("-id")
+    if before is not None:
+        notes = notes.filter(id__lt=before)
+    found = list(notes[: SHOWN + 1])
     shown = found[:SHOWN]
     mentions = Mention.objects.filter(note__order=order_id, user=seen_by, seen_at=None)
     unseen = set(mentions.values_list("note_id", flat=True)[:COUNT_UP_TO]) if shown else set()
@@ -59,6 +67,22 @@ def _former_wordings(order_id: uuid.UUID) -> dict[int, list[Wording]]:
     for edit in reversed(edits):
         former[edit.payload["note"]].append(Wording(edit.payload["before"], edit.at))
     return former
+
+
+def mentioned_in(found: Sequence[Note]) -> Mapping[int, list[str]]:
+    """For each note the names of those who were told of it, by the note's key."""
+    names: dict[int, list[str]] = defaultdict(list)
+    told = Mention.objects.filter(note__in=[note.pk for note in found]).order_by("id")
+    for note_id, name in told.values_list("note", "user__username"):
+        names[note_id].append(name)
+    return names
+
+
+def note_of(order_id: uuid.UUID, note_id: int) -> Told:
+    """Raises Note.DoesNotExist where the order has none of that number."""
+    note = Note.objects.select_related("author").get(order=order_id, pk=note_id)
+    former = _former_wordings(order_id) if note.edited_at else {}
+    return Told(note, is_own=False, is_new=False, former=former.get(note.pk, ()))
 
 
 def unseen_count(user_id: int) -> Count:

@@ -4,26 +4,34 @@ import hashlib
 import json
 from datetime import timedelta
 from http import HTTPStatus
-from itertools import product
+from itertools import chain, product
 from typing import Annotated, Any
 from uuid import UUID
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, QueryDict, StreamingHttpResponse
 from django.utils import timezone
 from ninja import Header, NinjaAPI, Schema, Status
 from ninja.openapi.schema import OpenAPISchema
 from pydantic import Field
 
-from orders import selectors
+from orders import bulk_selectors, filters, notes, selectors
 from orders.api import problems, waiting
 from orders.api.problems import PROBLEM_TYPE, Problem
 from orders.api.reading import StrictJson, Token, caller, decider
 from orders.api.schemas import (
     AskIn,
+    BulkIn,
+    BulkOut,
+    BulkPreviewIn,
+    BulkPreviewOut,
     ChangeAddressIn,
+    ChosenOut,
     ExtendIn,
     LiveOut,
     NoteIn,
+    NoteOut,
+    NotesOut,
+    NoteTextIn,
     OptionalReasonIn,
     OrderIn,
     OrderOut,
@@ -35,12 +43,14 @@ from orders.api.schemas import (
     RejectIn,
     ResumeIn,
     SnoozeIn,
+    UnfitOut,
 )
 from orders.filters import Filter
 from orders.live_state import LiveState, live_state
-from orders.models import ApiScope
-from orders.services import addressing, asking, attending, clients, reviewing, undoing
+from orders.models import ApiScope, Bulk, Order
+from orders.services import addressing, asking, attending, bulk, clients, noting, reviewing, undoing
 from orders.services.placing import Address, NewLine, NewOrder
+from orders.states import Action
 from orders.states import Status as States
 
 READ, PLACE, DECIDE = (Token(scope) for scope in (ApiScope.READ, ApiScope.PLACE, ApiScope.DECIDE))
@@ -224,6 +234,122 @@ def refund(request: HttpRequest, order_id: UUID, wanted: RefundIn, key: Key) -> 
     return Status(201 if created else 200, RefundOut.of(payment))
 
 
+@api.get("/orders/{order_id}/notes", auth=READ, response={200: NotesOut, **REFUSALS}, summary="Read an order's notes")
+def list_notes(
+    request: HttpRequest, order_id: UUID, before: Annotated[int, Field(ge=1, le=2**62)] | None = None
+) -> NotesOut:
+    """Fifty at a time, the newest first."""
+    selectors.order_version(order_id)
+    found = notes.notes_of(order_id, before=before)
+    mentioned = notes.mentioned_in([told.note for told in found.notes])
+    return NotesOut(notes=[NoteOut.of(told, mentioned[told.note.pk]) for told in found.notes], next=found.older)
+
+
+@api.post(
+    "/orders/{order_id}/notes",
+    auth=DECIDE,
+    response={200: NoteOut, 201: NoteOut, **REFUSALS},
+    summary="Write a note on an order",
+)
+def write_note(request: HttpRequest, order_id: UUID, said: NoteTextIn, key: Key) -> Status[NoteOut]:
+    """The same key with the same body answers the same note again, with 200; with another body 409."""
+    note, created = clients.write_note_once(
+        client=caller(request),
+        key=key,
+        body_hash=_hash(said, note=str(order_id)),
+        order_id=order_id,
+        text=said.text,
+        actor=decider(request),
+        at=timezone.now(),
+    )
+    return Status(201 if created else 200, _note(order_id, note.pk))
+
+
+@api.put(
+    "/orders/{order_id}/notes/{note_id}",
+    auth=DECIDE,
+    response={200: NoteOut, **REFUSALS},
+    summary="Word a note anew",
+)
+def edit_note(
+    request: HttpRequest, order_id: UUID, note_id: Annotated[int, Field(ge=1, le=2**62)], said: NoteTextIn
+) -> NoteOut:
+    """Only its author may; the former wording is kept."""
+    noting.edit_note(order_id=order_id, note_id=note_id, actor=decider(request), at=timezone.now(), text=said.text)
+    return _note(order_id, note_id)
+
+
+@api.post(
+    "/bulk/preview",
+    auth=DECIDE,
+    response={200: BulkPreviewOut, **REFUSALS},
+    summary="See what a decision on many would do",
+)
+def preview_bulk(request: HttpRequest, wanted: BulkPreviewIn) -> BulkPreviewOut:
+    """Nothing is changed."""
+    now, actor, chosen = timezone.now(), decider(request), dict.fromkeys(wanted.orders)
+    if bool(wanted.orders) == bool(wanted.filter):
+        raise Problem(422, "Name orders, or a filter.", {"orders": "is missing, or is there beside a filter"})
+    if wanted.filter and actor.user:
+        try:
+            fitting = filters.parse(QueryDict(wanted.filter))
+        except filters.BadFilter:
+            raise Problem(
+                422, "The filter makes no sense.", {"filter": "is not one that the queue could have"}
+            ) from None
+        most = bulk.MOST + 1
+        chosen = dict.fromkeys(bulk_selectors.waiting_orders(wanted=fitting, viewer=actor.user, at=now, most=most))
+    looked = bulk.forecast(order_ids=chosen, action=Action(wanted.action), actor=actor, at=now)
+
+    def told(order: Order) -> ChosenOut:
+        reviews = looked.reviews[order.pk]
+        needed = reviews[0].approvals_needed if reviews else 0
+        return ChosenOut(id=order.pk, number=order.number, version=order.version, approvals_needed=needed)
+
+    found = {order.pk for order in (*looked.fit, *chain.from_iterable(looked.unfit.values()))}
+    return BulkPreviewOut(
+        action=wanted.action,
+        fit=[told(order) for order in looked.fit],
+        unfit=[UnfitOut(why=why, orders=[told(order) for order in orders]) for why, orders in looked.unfit.items()],
+        unknown=[order_id for order_id in chosen if order_id not in found],
+    )
+
+
+@api.post("/bulk", auth=DECIDE, response={200: BulkOut, 201: BulkOut, **REFUSALS}, summary="Decide on many orders")
+def begin_bulk(request: HttpRequest, wanted: BulkIn, key: Key) -> Status[BulkOut]:
+    """It is begun, and carried out by itself: what became of each order is at `/bulk/{bulk_id}`.
+
+    The same key with the same body answers the same bulk again, with 200; with another body 409.
+    """
+    more = timedelta(seconds=wanted.more_seconds) if wanted.more_seconds else None
+    try:
+        begun, created = clients.begin_bulk_once(
+            client=caller(request),
+            key=key,
+            body_hash=_hash(wanted),
+            action=Action(wanted.action),
+            chosen={order.id: order.version for order in wanted.orders},
+            actor=decider(request),
+            at=timezone.now(),
+            note=wanted.reason,
+            code=wanted.code,
+            more=more,
+            to=wanted.to,
+        )
+    except reviewing.DeadlineRefused as refusal:
+        raise Problem(422, "Nothing was begun.", {"more_seconds": str(refusal)}) from None
+    return Status(201 if created else 200, BulkOut.of(bulk_selectors.bulk_page(begun)))
+
+
+@api.get("/bulk/{bulk_id}", auth=READ, response={200: BulkOut, **REFUSALS}, summary="See what became of each order")
+def see_bulk(request: HttpRequest, bulk_id: UUID, after: Annotated[int, Field(ge=0, le=99_999)] = 0) -> BulkOut:
+    """One's own; of a lead, everybody's."""
+    user = decider(request).user
+    if user is None:
+        raise Bulk.DoesNotExist
+    return BulkOut.of(bulk_selectors.bulk_page(bulk_selectors.bulk_seen_by(user, bulk_id), after=after))
+
+
 @api.get("/orders/{order_id}/live", auth=READ, response={200: LiveOut, **REFUSALS}, summary="See where an order stands")
 def live(request: HttpRequest, order_id: UUID) -> LiveState:
     """Asks Temporal as well; where that does not answer, what is known and since when."""
@@ -241,9 +367,14 @@ def wait(
 
 def _hash(body: Schema, **beside: str) -> str:
     """What tells one request from another that has the same key."""
-    return hashlib.sha256(json.dumps(body.model_dump() | beside, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(body.model_dump(mode="json") | beside, sort_keys=True).encode()).hexdigest()
+
+
+def _note(order_id: UUID, note_id: int) -> NoteOut:
+    told = notes.note_of(order_id, note_id)
+    return NoteOut.of(told, notes.mentioned_in([told.note])[note_id])
 
 
 def _order(order_id: UUID) -> OrderOut:
     detail = selectors.order_detail(order_id)
-    return OrderOut.of(detail.order, detail.lines)
+    return OrderOut.of(detail.order, detail.lines, detail.review)

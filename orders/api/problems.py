@@ -15,12 +15,15 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from orders.models import Order
+from orders.models import Bulk, Note, Order
 from orders.services.actors import NotPermitted
 from orders.services.addressing import InvalidAddress
 from orders.services.asking import CannotWait
+from orders.services.bulk import TooMany, UnknownOrder
+from orders.services.claiming import NotAColleague
 from orders.services.clients import KeyReused
 from orders.services.holding import PageIsStale
+from orders.services.noting import NoteRefused
 from orders.services.placing import DuplicateReference, InvalidOrder
 from orders.services.refunding import AmountRefused
 from orders.services.reviewing import DeadlineRefused, UnknownReason
@@ -60,11 +63,21 @@ def respond(problem: Problem) -> HttpResponse:
     return response
 
 
+# What was not done, and which field says why.
 _WRONG_FIELD: Mapping[type[Exception], tuple[str, str]] = {
     AmountRefused: ("Nothing was refunded.", "amount_minor"),
     DeadlineRefused: ("The deadline was not moved.", "due_at"),
     CannotWait: ("The order was not put off.", "until"),
     UnknownReason: ("The order was not rejected.", "code"),
+    NoteRefused: ("The note was not written.", "text"),
+    TooMany: ("Nothing was begun.", "orders"),
+    UnknownOrder: ("Nothing was begun.", "orders"),
+    NotAColleague: ("Nothing was handed over.", "to"),
+}
+_NOT_THERE: Mapping[type[Exception], tuple[str, str, str]] = {
+    Order.DoesNotExist: ("There is no such order.", "order_id", "is not that of an order"),
+    Note.DoesNotExist: ("The order has no such note.", "note_id", "is not that of a note on it"),
+    Bulk.DoesNotExist: ("There is no such bulk of yours.", "bulk_id", "is not that of a bulk of yours"),
 }
 
 
@@ -82,6 +95,12 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _refused_by_service(error: Exception) -> Problem | None:
+    if found := _WRONG_FIELD.get(type(error)):
+        said, field = found
+        return Problem(422, said, {field: str(error)})
+    if missing := _NOT_THERE.get(type(error)):
+        said, field, wrong = missing
+        return Problem(404, said, {field: wrong})
     match error:
         case InvalidOrder():
             return Problem(422, "The order was not placed.", {_field(name): e for name, e in error.errors.items()})
@@ -91,17 +110,12 @@ def _refused_by_service(error: Exception) -> Problem | None:
             return Problem(409, str(error), {"Idempotency-Key": "has been used with another body"})
         case InvalidAddress():
             return Problem(422, "The address was not changed.", error.errors)
-        case AmountRefused() | DeadlineRefused() | CannotWait() | UnknownReason():
-            said, field = _WRONG_FIELD[type(error)]
-            return Problem(422, said, {field: str(error)})
         case PageIsStale():
             return Problem(409, str(error), {"version": "is not the present one"})
         case ActionRefused():
             return Problem(409, str(error))
         case NotPermitted():
             return Problem(403, str(error))
-        case Order.DoesNotExist():
-            return Problem(404, "There is no such order.", {"order_id": "is not that of an order"})
     return None
 
 

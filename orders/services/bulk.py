@@ -36,6 +36,13 @@ class TooMany(ActionRefused):
         super().__init__(f"{number:,} orders were chosen; at most {MOST:,} can be decided on at once.")
 
 
+class UnknownOrder(ActionRefused):
+    """One of the chosen orders is none. The message is for whoever chose."""
+
+    def __init__(self, order_id: uuid.UUID) -> None:
+        super().__init__(f"There is no order {order_id}.")
+
+
 @dataclass(frozen=True)
 class Forecast:
     """What a decision would do now: the orders that it fits, in the sequence given, and the others by why not."""
@@ -132,16 +139,18 @@ def begin(
         "colleague": claiming.colleague_named(to) if action == Action.HAND_OVER else None,
     }
     with transaction.atomic():
-        known = set(Order.objects.filter(pk__in=chosen).values_list("pk", flat=True))
-        if not known:
+        if not chosen:
             raise ActionRefused("Choose at least one order.")
+        known = set(Order.objects.filter(pk__in=chosen).values_list("pk", flat=True))
+        if unknown := next((order_id for order_id in chosen if order_id not in known), None):
+            raise UnknownOrder(unknown)
         bulk, is_new = Bulk.objects.get_or_create(
-            id=bulk_id, defaults={**task, "size": len(known), "made_by": actor.user, "made_at": at}
+            id=bulk_id, defaults={**task, "size": len(chosen), "made_by": actor.user, "made_at": at}
         )
         if is_new:
             BulkMember.objects.bulk_create(
                 BulkMember(bulk=bulk, position=position, order_id=order_id, seen=chosen[order_id])
-                for position, order_id in enumerate((order_id for order_id in chosen if order_id in known), start=1)
+                for position, order_id in enumerate(chosen, start=1)
             )
     if bulk.made_by_id != actor.user.pk:
         raise NotPermitted("Somebody else has begun this one.")

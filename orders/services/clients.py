@@ -1,19 +1,25 @@
-"""Programs that call the API: their tokens, and what they ask for exactly once: to place an order, to refund."""
+"""Programs that call the API: their tokens, and what they ask for exactly once: to place an order, to refund, to write
+a note, to decide on many.
+"""
 
 import hashlib
 import secrets
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Q
 
-from orders.models import ActorKind, ApiClient, ApiScope, IdempotencyKey, Order, Payment
+from orders.models import ActorKind, ApiClient, ApiScope, Bulk, IdempotencyKey, Note, Order, Payment
+from orders.services import bulk
 from orders.services.actors import Actor
+from orders.services.noting import write_note
 from orders.services.placing import NewOrder, place_order
 from orders.services.refunding import refund
+from orders.states import Action
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -23,11 +29,11 @@ class CannotCreate(Exception):
 
 
 class KeyReused(Exception):
-    """The key stands for another request. `order` is the one that it placed or refunded."""
+    """The key stands for another request."""
 
-    def __init__(self, order: Order) -> None:
-        super().__init__(f"The key has been used for another request, on {order.number}.")
-        self.order = order
+    def __init__(self, before: IdempotencyKey) -> None:
+        on = before.order.number if before.order else f"{before.bulk.size:,} orders" if before.bulk else "nothing"
+        super().__init__(f"The key has been used for another request, on {on}.")
 
 
 def create_client(*, name: str, scopes: Collection[ApiScope], user: User | None, at: datetime) -> str:
@@ -69,7 +75,7 @@ def place_once(*, client: ApiClient, key: str, body_hash: str, new: NewOrder, at
     Raises KeyReused where the key stands for another body, and what `place_order` raises.
     """
     with transaction.atomic():
-        if before := _used_before(client, key, body_hash):
+        if (before := _used_before(client, key, body_hash)) and before.order:
             return before.order, False
         order = place_order(new=new, actor=Actor(ActorKind.SYSTEM, client.name, client.user), at=at)
         IdempotencyKey.objects.create(client=client, key=key, body_hash=body_hash, order=order, created_at=at)
@@ -103,6 +109,47 @@ def refund_once(
     return payment, True
 
 
+def write_note_once(
+    *, client: ApiClient, key: str, body_hash: str, order_id: uuid.UUID, text: str, actor: Actor, at: datetime
+) -> tuple[Note, bool]:
+    """Write the note that the client calls `key`, or find the one it wrote before; says whether it is new.
+
+    Raises KeyReused where the key stands for another body, and what `write_note` raises.
+    """
+    with transaction.atomic():
+        if (before := _used_before(client, key, body_hash)) and before.note:
+            return before.note, False
+        note = write_note(order_id=order_id, actor=actor, at=at, text=text)
+        IdempotencyKey.objects.create(
+            client=client, key=key, body_hash=body_hash, order_id=order_id, note=note, created_at=at
+        )
+    return note, True
+
+
+def begin_bulk_once(
+    *,
+    client: ApiClient,
+    key: str,
+    body_hash: str,
+    action: Action,
+    chosen: Mapping[uuid.UUID, int],
+    actor: Actor,
+    at: datetime,
+    **asked: Any,
+) -> tuple[Bulk, bool]:
+    """Begin the decision on many that the client calls `key`, or find the one it began before; says whether it is new.
+
+    `asked` is what `bulk.begin` takes besides. Raises KeyReused where the key stands for another body, and what
+    `bulk.begin` raises.
+    """
+    with transaction.atomic():
+        if (before := _used_before(client, key, body_hash)) and before.bulk:
+            return before.bulk, False
+        begun = bulk.begin(bulk_id=uuid.uuid4(), action=action, chosen=chosen, actor=actor, at=at, **asked)
+        IdempotencyKey.objects.create(client=client, key=key, body_hash=body_hash, bulk=begun, created_at=at)
+    return begun, True
+
+
 def _used_before(client: ApiClient, key: str, body_hash: str) -> IdempotencyKey | None:
     """What came of the request that the client called `key`; until the transaction ends nobody else may use the key.
 
@@ -110,9 +157,11 @@ def _used_before(client: ApiClient, key: str, body_hash: str) -> IdempotencyKey 
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"key:{client.pk}:{key}"])
-    before = IdempotencyKey.objects.select_related("order", "refund").filter(client=client, key=key).first()
+    before = (
+        IdempotencyKey.objects.select_related("order", "refund", "note", "bulk").filter(client=client, key=key).first()
+    )
     if before and before.body_hash != body_hash:
-        raise KeyReused(before.order)
+        raise KeyReused(before)
     return before
 
 

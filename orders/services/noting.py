@@ -43,15 +43,16 @@ def write_note(*, order_id: uuid.UUID, actor: Actor, at: datetime, text: str) ->
     return note
 
 
-def edit_note(*, note_id: int, actor: Actor, at: datetime, text: str) -> bool:
+def edit_note(*, order_id: uuid.UUID, note_id: int, actor: Actor, at: datetime, text: str) -> bool:
     """Word a note anew; only its author may. Says whether that changes anything; who is mentioned now is told.
 
-    Raises NotPermitted, NoteRefused as in writing, Note.DoesNotExist.
+    Raises NotPermitted, NoteRefused as in writing, Order.DoesNotExist, and Note.DoesNotExist where that order has none
+    of that number.
     """
     author = _author(actor)
     text, mentioned = _checked(text)
     with transaction.atomic():
-        order = lock(Note.objects.values_list("order_id", flat=True).get(pk=note_id))
+        order = lock(order_id)
         note = order.notes.select_related("author").get(pk=note_id)
         if note.author != author:
             raise NotPermitted(f"Only {note.author} may change this note.")

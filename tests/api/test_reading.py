@@ -62,6 +62,11 @@ def test_the_document_is_openapi_3_1_and_its_examples_are_valid(client: Client) 
 
     assert document["openapi"].startswith("3.1.")
     assert {path.removeprefix("/api/v1/orders") for path in document["paths"]} == {
+        "/api/v1/bulk",
+        "/api/v1/bulk/preview",
+        "/api/v1/bulk/{bulk_id}",
+        "/{order_id}/notes",
+        "/{order_id}/notes/{note_id}",
         "",
         "/{order_id}",
         *(

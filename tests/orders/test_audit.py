@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 def told(order_in_review: Order, as_alice: Actor) -> Order:
     """A rejected order with a note that was worded anew."""
     note = noting.write_note(order_id=order_in_review.pk, actor=as_alice, at=NOW, text="=1+1")
-    noting.edit_note(note_id=note.pk, actor=as_alice, at=NOW, text="Two, not =1+1")
+    noting.edit_note(order_id=note.order_id, note_id=note.pk, actor=as_alice, at=NOW, text="Two, not =1+1")
     reviewing.reject(order_id=order_in_review.pk, actor=as_alice, at=NOW, reason="Stolen card")
     order_in_review.refresh_from_db()
     return order_in_review

@@ -158,7 +158,7 @@ def test_a_change_tells_those_who_are_mentioned_for_the_first_time(
     note = write(order_in_review, as_alice, "For @bob")
     noting.see_mentions(order_id=order_in_review.pk, user=bob, at=NOW)
 
-    noting.edit_note(note_id=note.pk, actor=as_alice, at=NOW, text="For @bob and @dana")
+    noting.edit_note(order_id=note.order_id, note_id=note.pk, actor=as_alice, at=NOW, text="For @bob and @dana")
 
     assert (unseen(bob), unseen(lead)) == (0, 1)
 
@@ -208,7 +208,9 @@ def test_many_notes_ask_the_database_no_more_often(
 ) -> None:
     for n in range(notes.SHOWN + 1):
         note = write(order_in_review, as_alice, f"Note {n} for @bob")
-        noting.edit_note(note_id=note.pk, actor=as_alice, at=NOW, text=f"Note {n} for @bob again")
+        noting.edit_note(
+            order_id=note.order_id, note_id=note.pk, actor=as_alice, at=NOW, text=f"Note {n} for @bob again"
+        )
 
     with django_assert_max_num_queries(3):
         shown = notes.notes_of(order_in_review.pk, seen_by=bob.pk)

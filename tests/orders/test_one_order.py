@@ -97,7 +97,7 @@ def test_it_says_what_was_before_and_what_is_after(order_in_review: Order, as_al
     due_at = timezone.now() + timedelta(days=3)
     reviewing.extend(order_id=order_in_review.pk, actor=lena, at=timezone.now(), due_at=due_at, reason="They called")
     note = noting.write_note(order_id=order_in_review.pk, actor=as_alice, at=NOW, text="one")
-    noting.edit_note(note_id=note.pk, actor=as_alice, at=NOW, text="two")
+    noting.edit_note(order_id=note.order_id, note_id=note.pk, actor=as_alice, at=NOW, text="two")
     reviewing.approve(order_id=order_in_review.pk, actor=lena, at=NOW)
 
     told = {event.type: timeline.tell(event) for event in order_in_review.events.all()}

@@ -17,9 +17,9 @@ from django.core.management.base import BaseCommand, CommandError, DjangoHelpFor
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from orders import cli, live, money, selectors
+from orders import cli, live, money, notes, selectors
 from orders.live_state import live_state, live_state_of
-from orders.models import ActorKind, Order
+from orders.models import ActorKind, Note, Order
 from orders.services import (
     actors,
     addressing,
@@ -27,6 +27,7 @@ from orders.services import (
     attending,
     claiming,
     holding,
+    noting,
     placing,
     refunding,
     reviewing,
@@ -56,6 +57,8 @@ from placing to the end:
   order resume CS-104233 --as bob
   order retry CS-104233 --as alice --note "Restocked"
   order address CS-104233 --as alice --line1 "5 rue Cler" --postal-code 75007 --city Paris --country FR
+  order note CS-104233 --as alice --text "She rang. @bob, do you know her?"
+  order notes CS-104233
   order cancel CS-104233 --as alice
   order refund CS-104233 --as alice --amount 12.50 --reason "It came late"
 
@@ -115,6 +118,11 @@ class Command(BaseCommand):
                 said = ("--question", "what the customer is asked") if name == "ask" else ("--reason", "why")
                 waiting.add_argument(said[0], required=True, help=said[1])
                 waiting.add_argument("--for", dest="wait", type=_span, required=True, metavar="4h", help="how long")
+        verb("notes", self.notes, "Show the notes on an order, the newest first.")
+        noted = verb("note", self.note, "Leave a note on an order, or word one of yours anew.")
+        noted.add_argument("--as", dest="user", required=True, metavar="USER", help="whose note it is")
+        noted.add_argument("--text", required=True, help="the note; @name tells that colleague")
+        noted.add_argument("--edit", dest="note", type=int, metavar="NOTE", help="the number of the note to be changed")
         moving = verb("address", self.address, "Change where an order goes, until the carrier is called.")
         moving.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
         _address_arguments(moving, required=True)
@@ -281,6 +289,29 @@ class Command(BaseCommand):
         found, actor = cli.find(order), _operator(user)
         asking.resume(order_id=found.pk, actor=actor, at=timezone.now(), seen=seen)
         self.answer(found, json=json)
+
+    def notes(self, *, order: str, json: bool, **options: Any) -> None:
+        found = cli.find(order)
+        told = notes.notes_of(found.pk)
+        if json:
+            self.write(_document({"order": found.number, "notes": [cli.note_json(note) for note in told.notes]}))
+            return
+        for note in told.notes:
+            self.write(cli.note_line(note))
+        if not told.notes or told.more:
+            self.write("Older notes are in the timeline." if told.more else f"There are no notes on {found.number}.")
+
+    def note(self, *, order: str, user: str, text: str, note: int | None, json: bool, **options: Any) -> None:
+        found, actor, now = cli.find(order), _operator(user), timezone.now()
+        if note is None:
+            note, done = noting.write_note(order_id=found.pk, actor=actor, at=now, text=text).pk, "written"
+        else:
+            try:
+                changed = noting.edit_note(order_id=found.pk, note_id=note, actor=actor, at=now, text=text)
+            except Note.DoesNotExist:
+                raise CommandError(f"--edit: there is no note {note} on {found.number}.") from None
+            done = "changed" if changed else "as it was"
+        self.answer(found, json=json, told=f"Note {note} on {found.number} is {done}.", note=note)
 
     def refund(
         self,
