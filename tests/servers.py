@@ -26,6 +26,7 @@ from devstack.servers import (
     free_port,
     start_together,
 )
+from tests.databases import remove_template
 
 # For WorkflowEnvironment.start_time_skipping(test_server_existing_path=...)
 TIME_SKIPPING_SERVER = str(BIN / "temporal-test-server")
@@ -59,6 +60,7 @@ def environment_of_the_run() -> Iterator[dict[str, str]]:
             start_together([temporal] if given else [temporal, postgres])
             yield {
                 "DATABASE_URL": given or postgres.url,
+                "TEST_TEMPLATE": f"template_{secrets.token_hex(6)}",
                 **temporal.environment,
                 "DJANGO_DEBUG": "0",
                 "DJANGO_HTTPS": "0",
@@ -66,6 +68,8 @@ def environment_of_the_run() -> Iterator[dict[str, str]]:
                 **look_for_chromium(),
             }
         finally:
+            if given:
+                remove_template()
             temporal.kill()
             postgres.stop()
 
@@ -107,20 +111,26 @@ def installed_chromium() -> str:
         run([sys.executable, "-m", "playwright", "install", "chromium"])
         found = chromium_of_playwright()
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        say("Playwright's Chromium does not run here: installing the package `chromium`")
+        say("Playwright's Chromium does not run here: installing a package")
         run(["apt-get", "update"])
-        run(["apt-get", "install", "--yes", "--no-install-recommends", "chromium"])
-        found = chromium_of_the_system()
+        for package in PACKAGES:
+            run(["apt-get", "install", "--yes", "--no-install-recommends", package])
+            if found := chromium_of_the_system():
+                break
     if found is None:
         raise CannotTest(
-            "The browser tests need Chromium: install the package `chromium`, or run "
+            "The browser tests need Chromium: install the package `chromium-headless-shell` or `chromium`, or run "
             "`.venv/bin/playwright install --with-deps chromium`, or set CHROMIUM_EXECUTABLE to one."
         )
     return found
 
 
+# The shell is the same browser without its own windows, menus and services: a page costs a third of the CPU time.
+PACKAGES = ("chromium-headless-shell", "chromium")
+
+
 def chromium_of_the_system() -> str | None:
-    paths = map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])
+    paths = map(shutil.which, [*PACKAGES, "chromium-browser", "google-chrome"])
     return next((path for path in paths if path and runs(path)), None)
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import psycopg
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
-from psycopg import sql
 
 from devstack.servers import free_port
+from tests.databases import database
 from tests.servers import chromium_executable
 
 BASE = Path(__file__).resolve().parent.parent.parent
@@ -73,10 +73,10 @@ class Stack:
         self.environment.pop("DATABASE_POOL", None)
         self.web = Service("web", [sys.executable, "-m", "gunicorn"], self.environment, folder)
         self.worker = Service("worker", [sys.executable, "manage.py", "runworker"], self.environment, folder)
+        self.signed_in: dict[str, Any] = {}  # the cookies of whoever has been here
         self._hands: subprocess.Popen[str] | None = None
 
     def prepare(self) -> None:
-        self.manage("migrate", "--verbosity=0")
         self._hands = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.hands"],
             cwd=BASE,
@@ -129,20 +129,16 @@ class Stack:
 @contextmanager
 def running(folder: Path, *, worker: bool = True, **settings: str) -> Iterator[Stack]:
     """A desk on a new database of the run's server; both are gone afterwards."""
-    server, name = os.environ["DATABASE_URL"], f"e2e_{secrets.token_hex(6)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    stack = Stack(re.sub(r"/[^/?]*(\?|$)", rf"/{name}\1", server, count=1), folder, **settings)
-    try:
-        stack.prepare()
-        if worker:
-            stack.worker.start()
-        stack.start_web()
-        yield stack
-    finally:
-        stack.stop()
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with database("e2e") as url:
+        stack = Stack(url, folder, **settings)
+        try:
+            stack.prepare()
+            if worker:
+                stack.worker.start()
+            stack.start_web()
+            yield stack
+        finally:
+            stack.stop()
 
 
 @contextmanager
@@ -169,18 +165,17 @@ class Visitors:
     def __init__(self, browser: Browser, stack: Stack) -> None:
         self._browser = browser
         self._stack = stack
-        self._cookies: dict[str, Any] = {}
         self._contexts: list[BrowserContext] = []
         self.complaints: list[str] = []
         self.on_answer: Callable[[Response], None] = lambda _: None
 
     def browser_of(self, name: str, **options: Any) -> BrowserContext:
         """A browser in which `name` is signed in."""
-        if name not in self._cookies:
+        if name not in self._stack.signed_in:
             with self._browser.new_context() as context:
                 sign_in(context.new_page(), self._stack, name)
-                self._cookies[name] = context.storage_state()
-        return self.browser(storage_state=self._cookies[name], **options)
+                self._stack.signed_in[name] = context.storage_state()
+        return self.browser(storage_state=self._stack.signed_in[name], **options)
 
     def browser(self, **options: Any) -> BrowserContext:
         """A browser in which nobody is signed in."""
