@@ -12,14 +12,16 @@ from typing import Any
 from django.utils import timezone
 
 from orders import timeline, wording
+from orders.bulk_selectors import Progress
 from orders.live_state import LiveState, doing
-from orders.models import Event, Order, Payment, Review, Shipment
+from orders.models import Bulk, BulkMember, Event, Order, Payment, Review, Shipment
 from orders.money import country_name, format_money
 from orders.notes import Told
 from orders.selectors import OrderDetail
+from orders.services.bulk import Forecast
 from orders.services.placing import Address, InvalidOrder, NewLine, NewOrder
 from orders.services.texts import wrong_with_text
-from orders.states import TERMINAL, on_main_road
+from orders.states import TERMINAL, Action, on_main_road
 from orders.templatetags.desk import decided, exactly, payment_status, to_the_second
 
 ADDRESS_PARTS = ("line1", "line2", "city", "region", "postal_code", "country")
@@ -258,6 +260,55 @@ def note_line(told: Told) -> str:
     changed = f", changed {to_the_second(note.edited_at)}" if note.edited_at else ""
     who = f"{note.pk}  {to_the_second(note.written_at)}  {note.author.get_username()}{changed}"
     return plain(f"{who}: {' '.join(note.text.split())}")
+
+
+def forecast_json(looked: Forecast, begun: Bulk | None) -> dict[str, Any]:
+    return {
+        "bulk": str(begun.pk) if begun else None,
+        "fit": [order.number for order in looked.fit],
+        "unfit": [{"why": why, "orders": [order.number for order in orders]} for why, orders in looked.unfit.items()],
+    }
+
+
+def forecast_text(action: Action, looked: Forecast, begun: Bulk | None) -> str:
+    number = len(looked.fit)
+    told = f"{wording.many(action, number)}: begun. See manage.py order results {begun.pk}." if begun else ""
+    told = told or (f"{wording.many(action, number)}? Nothing has happened yet." if number else "Nothing can be done.")
+    needs_two = sum(looked.reviews[order.pk][0].approvals_needed == 2 for order in looked.fit)
+    first = [f"Of {needs_two:,} it is the first approval: one more person has to approve."] if needs_two else []
+    refused = [f"Not {', '.join(order.number for order in orders)}: {why}" for why, orders in looked.unfit.items()]
+    return "\n".join(plain(line) for line in [told, *(first if action == Action.APPROVE else []), *refused])
+
+
+def bulk_json(progress: Progress) -> dict[str, Any]:
+    found = progress.bulk
+    return {
+        "bulk": str(found.pk),
+        "action": found.action,
+        "made_by": found.made_by.get_username(),
+        "made_at": _iso(found.made_at),
+        "finished_at": _iso(found.finished_at),
+        "size": found.size,
+        "done": progress.done,
+        "endorsed": progress.endorsed,
+        "refused": progress.refused,
+    }
+
+
+def bulk_text(progress: Progress) -> str:
+    found, numbers = progress.bulk, {name: getattr(progress, name) for name in ("done", "endorsed", "refused")}
+    if not progress.is_over:
+        return f"{progress.behind:,} of {found.size:,}"
+    return f"{wording.became(wording.MANY_DONE[found.action], size=found.size, **numbers)}."
+
+
+def member_json(member: BulkMember) -> dict[str, Any]:
+    return {"order": member.order.number, "result": member.result or "waiting", "why": member.why}
+
+
+def member_line(member: BulkMember) -> str:
+    why = "one more person has to approve" if member.result == BulkMember.Result.ENDORSED else member.why
+    return plain(f"  {member.order.number}  {member.result or 'waiting'}{f': {why}' if why else ''}")
 
 
 def order_text(detail: OrderDetail, live: LiveState) -> str:

@@ -49,6 +49,7 @@ def test_sent_twice_it_is_changed_once(desk: Client, order_in_review: Order) -> 
         (PARIS | {"city": "\ud800"}, "address.city"),
         (PARIS | {"city": 5}, "address.city"),
         (PARIS | {"line1": "l" * 201}, "address.line1"),
+        (PARIS | {"postal_code": "7500"}, "address.postal_code"),
         (PARIS | {"planet": "Mars"}, "address.planet"),
         (None, "address"),
         ("5 rue Cler", "address"),

@@ -4,10 +4,12 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from orders.models import Bulk, BulkMember, IdempotencyKey, Order
@@ -196,3 +198,36 @@ def test_it_takes_scope_role_and_who_looks_sees_their_own_or_as_a_lead_all(
     assert seen_by["dana"].status_code == 200
     assert refused(seen_by["bob"], 404).keys() == {"bulk_id"}
     assert refused(desk.get(f"/api/v1/bulk/{UNKNOWN}"), 404).keys() == {"bulk_id"}
+
+
+def test_at_the_terminal_it_is_looked_at_begun_and_told(waiting: Waiting, lead: User, as_bob: Actor) -> None:
+    fit, two, rejected = waiting(3)
+    two.reviews.update(needs_two=True)
+    reviewing.reject(order_id=rejected.pk, actor=as_bob, at=NOW, reason="Fraud")
+    numbers = [order.number for order in (fit, two, rejected)]
+
+    def order(*arguments: str) -> str:
+        said = StringIO()
+        call_command("order", *arguments, stdout=said)
+        return said.getvalue()
+
+    looked = order("bulk", "approve", *numbers, "--as", "dana", "--look")
+    assert "Approve 2 orders? Nothing has happened yet." in looked
+    assert "Of 1 it is the first approval: one more person has to approve." in looked
+    assert f"Not {rejected.number}: Already rejected by bob." in looked
+    assert not Bulk.objects.exists()
+
+    begun = json.loads(order("bulk", "approve", *numbers, "--as", "dana", "--json"))
+    assert (begun["fit"], begun["unfit"][0]["orders"]) == (numbers[:2], numbers[2:])
+    assert order("results", begun["bulk"]).startswith("0 of 2")
+    carry_out_all()
+
+    over = order("results", begun["bulk"])
+    assert over.startswith("1 approved, 1 endorsed.")
+    assert f"{two.number}  endorsed: one more person has to approve" in over
+    told = json.loads(order("results", begun["bulk"], "--json"))
+    assert [each["result"] for each in told["results"]] == ["done", "endorsed"]
+    with pytest.raises(CommandError, match="Say how much time"):
+        order("bulk", "extend", two.number, "--as", "dana", "--reason", "Strike")
+    with pytest.raises(CommandError, match="There is no bulk"):
+        order("results", UNKNOWN)

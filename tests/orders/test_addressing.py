@@ -81,6 +81,8 @@ def test_it_is_possible_exactly_until_the_carrier_is_called(
         ({"city": "\ud800"}, "address.city"),
         ({"region": "r" * 101}, "address.region"),
         ({"postal_code": "1" * 21}, "address.postal_code"),
+        ({"postal_code": "7500"}, "address.postal_code"),
+        ({"city": " "}, "address.city"),
     ],
 )
 def test_a_bad_field_is_named_and_nothing_changes(

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import time
+import uuid
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -17,14 +18,15 @@ from django.core.management.base import BaseCommand, CommandError, DjangoHelpFor
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from orders import cli, live, money, notes, selectors
+from orders import bulk_selectors, cli, live, money, notes, selectors
 from orders.live_state import live_state, live_state_of
-from orders.models import ActorKind, Note, Order
+from orders.models import ActorKind, Bulk, Note, Order
 from orders.services import (
     actors,
     addressing,
     asking,
     attending,
+    bulk,
     claiming,
     holding,
     noting,
@@ -35,7 +37,7 @@ from orders.services import (
     undoing,
 )
 from orders.services.texts import wrong_with_text
-from orders.states import TERMINAL, Status
+from orders.states import TERMINAL, Action, Status
 
 PLACED_BY = actors.Actor(ActorKind.SYSTEM, "Command line")
 LISTEN_CHECK_SECONDS = 2.0
@@ -59,6 +61,8 @@ from placing to the end:
   order address CS-104233 --as alice --line1 "5 rue Cler" --postal-code 75007 --city Paris --country FR
   order note CS-104233 --as alice --text "She rang. @bob, do you know her?"
   order notes CS-104233
+  order bulk approve CS-104233 CS-104234 --as alice --look
+  order results 6f1c1f0e-3f8a-4f43-9a55-0d3a1f6f2b11
   order cancel CS-104233 --as alice
   order refund CS-104233 --as alice --amount 12.50 --reason "It came late"
 
@@ -123,6 +127,9 @@ class Command(BaseCommand):
         noted.add_argument("--as", dest="user", required=True, metavar="USER", help="whose note it is")
         noted.add_argument("--text", required=True, help="the note; @name tells that colleague")
         noted.add_argument("--edit", dest="note", type=int, metavar="NOTE", help="the number of the note to be changed")
+        _bulk_arguments(verb("bulk", self.bulk, "Decide on many at once; a worker carries it out.", of_order=False))
+        results = verb("results", self.results, "Show what became of each order of a bulk.", of_order=False)
+        results.add_argument("bulk_id", type=_uuid, metavar="BULK", help="its id, as `order bulk` tells it")
         moving = verb("address", self.address, "Change where an order goes, until the carrier is called.")
         moving.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
         _address_arguments(moving, required=True)
@@ -313,6 +320,50 @@ class Command(BaseCommand):
             done = "changed" if changed else "as it was"
         self.answer(found, json=json, told=f"Note {note} on {found.number} is {done}.", note=note)
 
+    def bulk(
+        self,
+        *,
+        action: str,
+        names: list[str],
+        user: str,
+        reason: str,
+        code: str,
+        by: timedelta | None,
+        to: str,
+        look: bool,
+        json: bool,
+        **options: Any,
+    ) -> None:
+        doing, actor, now = Action(action), _operator(user), timezone.now()
+        looked = bulk.forecast(order_ids=[cli.find(name).pk for name in names], action=doing, actor=actor, at=now)
+        begun = None
+        if looked.fit and not look:
+            begun = bulk.begin(
+                bulk_id=uuid.uuid4(),
+                action=doing,
+                chosen={order.pk: order.version for order in looked.fit},
+                actor=actor,
+                at=now,
+                note=reason,
+                code=code,
+                more=by,
+                to=to,
+            )
+        self.write(_document(cli.forecast_json(looked, begun)) if json else cli.forecast_text(doing, looked, begun))
+
+    def results(self, *, bulk_id: uuid.UUID, json: bool, **options: Any) -> None:
+        found = Bulk.objects.select_related("made_by").filter(pk=bulk_id).first()
+        if found is None:
+            raise CommandError(f"There is no bulk {bulk_id}.")
+        progress = bulk_selectors.progress([found])[0]
+        members = found.members.select_related("order").order_by("position").iterator()
+        if json:
+            self.write(_document(cli.bulk_json(progress) | {"results": [cli.member_json(one) for one in members]}))
+            return
+        self.write(cli.bulk_text(progress))
+        for member in members:
+            self.write(cli.member_line(member))
+
     def refund(
         self,
         *,
@@ -375,6 +426,17 @@ def _address_arguments(parser: ArgumentParser, *, required: bool = False) -> Non
     for part in ("line1", "line2", "city", "region", "postal-code"):
         parser.add_argument(f"--{part}", help="of the address")
     parser.add_argument("--country", required=required, help="of the address, such as DE")
+
+
+def _bulk_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("action", choices=Bulk.Action.values, help="what is done to each")
+    parser.add_argument("names", nargs="+", metavar="ORDER", help="such as CS-104233, or an id")
+    parser.add_argument("--as", dest="user", required=True, metavar="USER", help="who decides")
+    parser.add_argument("--look", action="store_true", help="only say what it would do, and to which it cannot be done")
+    parser.add_argument("--reason", default="", help="why; needed to extend, and to reject without a code")
+    parser.add_argument("--code", default="", help="of a reason that the desk keeps, to reject")
+    parser.add_argument("--by", type=_span, metavar="4h", help="how much time, to extend")
+    parser.add_argument("--to", default="", metavar="USER", help="whose hands, to hand over")
 
 
 def _seen_argument(parser: ArgumentParser) -> None:
@@ -447,6 +509,13 @@ def _operator(name: str) -> actors.Actor:
 
 def _document(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False)
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise ArgumentTypeError(f"must be an id, not {text[:40]!r}") from None
 
 
 def _line(text: str) -> tuple[str, int, Decimal]:
