@@ -246,21 +246,31 @@ def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) ->
     """Frames for each kind of viewer. Runs in a thread; its connection goes back when done."""
     try:
         rows, reasons = selectors.rows(changed), selectors.reject_reasons()
-        mentioned = notes.unseen_by(changed)
+        mentioned, returns = notes.unseen_by(changed), selectors.last_returns(changed)
     finally:
         connections.close_all()
+    told = {
+        row.order.pk: {
+            "order": str(row.order.pk),
+            "version": row.order.version,
+            "open": row.is_waiting,
+            "review": row.review.pk if row.review else 0,
+            "back": returns.get(row.order.pk, 0),
+            "mentions": list(mentioned.get(row.order.pk, ())),
+        }
+        for row in rows
+    }
     return {
-        viewer: [_change(row, viewer, reasons, mentioned.get(row.order.pk, ())) for row in rows] for viewer in kinds
+        viewer: [frame("change", told[row.order.pk] | {"fragments": _rows_of(row, viewer, reasons)}) for row in rows]
+        for viewer in kinds
     }
 
 
-def _change(row: selectors.Row, viewer: Viewer, reasons: Collection[RejectReason], mentions: Collection[int]) -> bytes:
+def _rows_of(row: selectors.Row, viewer: Viewer, reasons: Collection[RejectReason]) -> list[str]:
     with conventions.by(viewer.conventions):
         eyes = {"may_decide": viewer.may_decide, "leads": viewer.leads}
         in_queue = [queue_row(row, **eyes, reject_reasons=reasons)] if row.review else []
-        fragments = [*in_queue, orders_row(row)]
-    told = {"order": str(row.order.pk), "version": row.order.version, "open": row.is_waiting, "fragments": fragments}
-    return frame("change", told | {"mentions": list(mentions)})
+        return [*in_queue, orders_row(row)]
 
 
 def render_desk(kinds: Collection[Viewer]) -> tuple[tuple[object, ...], dict[Conventions, bytes]]:

@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from orders.money import unusual_decimals
 from orders.roles import RIGHTS
-from orders.states import CLAIMING, HUMAN_ACTIONS, PUTTING_OFF, WAITS_FOR_PEOPLE, Status
+from orders.states import CLAIMING, COMES_BACK, HUMAN_ACTIONS, PUTTING_OFF, WAITS_FOR_PEOPLE, Status
 
 # The few among all orders that wait for people: a list of them never touches the others.
 _WAITING = Q(status__in=sorted(WAITS_FOR_PEOPLE))
@@ -589,6 +589,7 @@ class Event(models.Model):
             models.CheckConstraint(condition=Q(sequence__gte=1), name="event_sequence_from_one"),
             models.CheckConstraint(condition=Q(actor_kind__in=ActorKind.values), name="event_actor_kind_known"),
         ]
+        indexes = [models.Index("id", name="event_came_back", condition=Q(type__in=[*map(str, COMES_BACK)]))]
 
     def __str__(self) -> str:
         return f"{self.order_id} #{self.sequence} {self.type}"

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from orders.filters import ALL, CUSTOMER, LEADS, ME, NOBODY, OVERDUE, WITHIN, Filter, Sort
@@ -32,7 +32,7 @@ from orders.models import (
     Shipment,
 )
 from orders.roles import permission
-from orders.states import NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Action, Status
+from orders.states import COMES_BACK, NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Action, Status
 
 PAGE = 50
 COUNT_UP_TO = 1_000
@@ -140,6 +140,7 @@ class QueuePage:
     rows: Sequence[Row]
     next: Cursor | None
     newest_review: int  # what comes later has a higher number
+    newest_return: int  # and so has the event by which something comes back later
     count: Count | None  # of those that fit, where the filter leaves any out
 
     @property
@@ -173,7 +174,9 @@ def queue_page(
     What is put off is in it only where that is wanted.
     """
     fitting = queue_that_fits(wanted, at=at, viewer=viewer)
-    newest = Review.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    newest, newest_return = (
+        Review.objects.order_by("-id").values_list("id", Subquery(_returns().order_by("-id").values("id")[:1])).first()
+    ) or (0, 0)
     by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
     found = list(by.after(fitting, after).select_related("order", "claimed_by", "endorsed_by")[: PAGE + 1])
     shown = found[:PAGE]
@@ -181,6 +184,7 @@ def queue_page(
         rows=[Row(review.order, review) for review in shown],
         next=by.place(shown[-1]) if len(found) > PAGE else None,
         newest_review=newest,
+        newest_return=newest_return or 0,
         count=count_queue(wanted, at=at, viewer=viewer) if wanted.narrows else None,
     )
 
@@ -360,11 +364,24 @@ def helpless_count() -> Count:
     return _count(Order.objects.filter(~Exists(later), status__in=NEEDS_ATTENTION))
 
 
-def reviews_opened_since(newest_review: int, *, except_orders: Collection[uuid.UUID]) -> list[uuid.UUID]:
-    """Orders that came to the queue after `newest_review`; at most `NEW_UP_TO`."""
-    opened = Review.objects.filter(in_queue(at=timezone.now()), id__gt=newest_review).order_by("id")
-    found = opened.values_list("order_id", flat=True)[: NEW_UP_TO + len(except_orders)]
-    return [order_id for order_id in found if order_id not in except_orders][:NEW_UP_TO]
+def came_since(newest_review: int, newest_return: int, *, except_orders: Collection[uuid.UUID]) -> list[uuid.UUID]:
+    """Orders in the queue that came there after that review, or back to it after that event; at most `NEW_UP_TO`."""
+    most = NEW_UP_TO + len(except_orders)
+    waiting = Review.objects.filter(in_queue(at=timezone.now()))
+    opened = waiting.filter(id__gt=newest_review).order_by("id").values_list("order_id", flat=True)[:most]
+    returned = _returns().filter(id__gt=newest_return).order_by("id").values_list("order_id", flat=True)[:most]
+    back = waiting.filter(order_id__in=returned).values_list("order_id", flat=True)
+    return [order_id for order_id in dict.fromkeys([*opened, *back]) if order_id not in except_orders][:NEW_UP_TO]
+
+
+def last_returns(order_ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, int]:
+    """Of those orders that were put off and came back: the number of the last event by which one did."""
+    found = _returns().filter(order_id__in=order_ids).order_by()
+    return dict(found.values_list("order_id").annotate(Max("id")))
+
+
+def _returns() -> QuerySet[Event]:
+    return Event.objects.filter(type__in=COMES_BACK)
 
 
 def rows(order_ids: Collection[uuid.UUID]) -> list[Row]:

@@ -153,6 +153,7 @@ TERMINAL = frozenset(Status) - {before for before, _ in TRANSITIONS}
 
 # What puts a review off and takes it back. It is between people and the row: there are no signals for it.
 PUTTING_OFF = (Action.ASK, Action.SNOOZE, Action.RESUME)
+COMES_BACK = (Action.RESUME, Action.ANSWER)
 
 UNDOING = frozenset({Status.CANCELLING, Status.COMPENSATING})
 

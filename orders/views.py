@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 Person = AbstractBaseUser | AnonymousUser
 
+NOTHING_LATER = 2**63 - 1  # as high as numbers of the database go
 NOT_PERMITTED = "You can view orders but not decide on them. Ask a lead if you need to."
 
 
@@ -229,12 +230,8 @@ def _see_mentions(request: HttpRequest, context: Mapping[str, Any]) -> None:
 def catch_up_queue(request: HttpRequest) -> HttpResponse:
     shown = _shown(request, "shown")
     changed = [row for row in selectors.rows(shown) if row.order.version != shown[row.order.pk]]
-    since = request.GET.get("since", "")
-    new = (
-        selectors.reviews_opened_since(int(since), except_orders=shown)
-        if since.isdecimal() and since.isascii() and len(since) < 19
-        else []
-    )
+    since = (_after(request, name) for name in ("since", "back"))
+    new = selectors.came_since(*since, except_orders=shown) if "since" in request.GET else []
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_waiting]
     all_new = _that_fit(request, {*new, *told_already})
     eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
@@ -244,6 +241,12 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
         with contextlib.suppress(Order.DoesNotExist):
             fragments += _order_fragments(request, order_id, version)
     return JsonResponse({"fragments": [*fragments, *_desk_fragments(request)], "new": sorted(map(str, all_new))})
+
+
+def _after(request: HttpRequest, name: str) -> int:
+    """The number after which something is new to a page; where it gives none, nothing is."""
+    number = request.GET.get(name, "")
+    return int(number) if re.fullmatch(r"\d{1,18}", number, re.ASCII) else NOTHING_LATER
 
 
 def _that_fit(request: HttpRequest, order_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:

@@ -15,12 +15,13 @@
 
   let sayTimer = 0;
 
-  function say(text) {
+  function say(...parts) {
     const said = byId("said");
     clearTimeout(sayTimer);
-    said.textContent = text;
-    said.classList.add("shown");
-    sayTimer = setTimeout(() => said.classList.remove("shown"), 6_000);
+    said.replaceChildren(...parts);
+    said.classList.toggle("shown", parts.length > 0);
+    // A link stays until it is followed or something else is said.
+    if (!said.querySelector("a")) sayTimer = setTimeout(() => said.classList.remove("shown"), 6_000);
   }
 
   // Two panes: the list, and the order that is open. Where one is stands in the URL.
@@ -64,6 +65,32 @@
     const isDraft = isTyped(order) || order.querySelector("[data-invalid]");
     isDraft ? drafts.set(order.dataset.order, order) : drafts.delete(order.dataset.order);
     order.remove();
+    for (const end of ["htmx:beforeSwap", "htmx:sendError", "htmx:timeout"]) order.addEventListener(end, endedLate);
+  }
+
+  // What was asked of an order that has been left since: its answer finds no place on the page.
+  function endedLate({ currentTarget: order, detail, type }) {
+    if (order.isConnected) return;
+    const { xhr, requestConfig } = detail;
+    detail.shouldSwap = false;
+    const verb = requestConfig.path.split("/").at(-2);
+    if (type === "htmx:beforeSwap" && xhr.status === 200) {
+      drafts.delete(order.dataset.order);
+      if (DONE[verb]) say(`${numberOf(order)} ${DONE[verb]}.`);
+      return;
+    }
+    const answer = new DOMParser().parseFromString(xhr.responseText, "text/html");
+    const why = answer.querySelector("[data-keep] p, p.wrong")?.textContent ?? "The desk could not answer. Look at the order before you try again.";
+    const link = document.createElement("a");
+    link.href = order.dataset.page;
+    link.textContent = numberOf(order);
+    link.addEventListener("click", (event) => {
+      if (!isPlain(event)) return;
+      event.preventDefault();
+      say();
+      show(order.dataset.order, isOpen() ? "replace" : "push");
+    });
+    say(link, ` was not ${NOT_DONE[verb] ?? "changed"}: ${why}`);
   }
 
   async function show(order, record = "push") {
@@ -177,6 +204,8 @@
 
   const DONE = { approve: "approved", reject: "rejected", cancel: "cancelled", retry: "is tried again", ask: "waits for the customer", snooze: "is put off" };
   const AGREED = { approve: "approved by you; a second person decides" };
+
+  const NOT_DONE = { approve: "approved", reject: "rejected", cancel: "cancelled", retry: "tried again", snooze: "put off" };
 
   function couldNotLoad() {
     opened.replaceChildren(byId("not-loaded").content.cloneNode(true));

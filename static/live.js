@@ -229,7 +229,7 @@
     if (known && all) dropWhatFellOff(known, all, list, next);
     else list.replaceChildren(...next.childNodes);
     window.htmx?.process(list);
-    newButton.dataset.since = page.getElementById("new").dataset.since;
+    Object.assign(newButton.dataset, page.getElementById("new").dataset);
     fresh.clear();
     if (document.activeElement === newButton) (arrived[0] ?? list).querySelector("a.number")?.focus();
     showNew();
@@ -297,6 +297,7 @@
     if (narrowed) url.searchParams.set("show", narrowed.dataset.show);
     if (newButton) {
       url.searchParams.set("since", newButton.dataset.since);
+      url.searchParams.set("back", newButton.dataset.back);
       url.searchParams.set("new", [...fresh].slice(-20).map((order) => `${order}.0`).join("_"));
     }
     try {
@@ -309,6 +310,7 @@
         heardSince.forEach(count);
         if (!askAgain) showNew();
       }
+      lookAgain();
     } catch {
       // Unreachable: the sign says so, and the next poll asks again.
     }
@@ -376,45 +378,74 @@
     } else if (type === "change") {
       hearChange(JSON.parse(data));
       countViews();
+      lookAgain();
     } else if (type === "bulk") {
       if (document.querySelector(`[data-bulk="${JSON.parse(data).bulk}"]`)) catchUp();
+      lookAgain();
     } else if (type === "desk") {
       JSON.parse(data).fragments.forEach(apply);
       countViews();
     }
   }
 
-  // Each person has tabs of their own, so their counts are asked for: at most every five seconds.
-  let counting = 0;
-
-  function countViews() {
-    const views = document.querySelector("[data-counts]");
-    if (counting || !views || document.hidden) return;
-    counting = setTimeout(async () => {
+  // What is somebody's own, and what is made of many orders, is asked for: at most every five seconds, and not by a
+  // page that nobody sees.
+  function seldom(selector, ask) {
+    let timer = 0;
+    let isDue = false;
+    const run = async () => {
+      isDue = false;
       try {
-        const answer = await fetch(views.dataset.counts, { headers: { "HX-Request": "true" }, cache: "no-store" });
-        if (answer.ok) (await answer.json()).fragments.forEach(apply);
+        const answer = await fetch(ask.url(), { headers: { "HX-Request": "true" }, cache: "no-store", signal: AbortSignal.timeout(10_000) });
+        if (answer.ok) ask.show(await answer.text());
       } catch {
         // The next change asks again.
       }
-      setTimeout(() => (counting = 0), 5_000);
-    }, 500 * Math.random());
+      timer = setTimeout(() => {
+        timer = 0;
+        if (isDue) wish();
+      }, 5_000);
+    };
+    const wish = () => {
+      if (!document.querySelector(selector)) return;
+      isDue = true;
+      if (!timer && !document.hidden) timer = setTimeout(run, 500 * Math.random());
+    };
+    document.addEventListener("visibilitychange", () => isDue && wish());
+    return wish;
   }
+
+  const countViews = seldom("[data-counts]", {
+    url: () => document.querySelector("[data-counts]").dataset.counts,
+    show: (told) => JSON.parse(told).fragments.forEach(apply),
+  });
+  const lookAgain = seldom("[data-look-again]", {
+    url: () => document.querySelector("[data-look-again]").dataset.lookAgain,
+    show: (told) => {
+      const root = document.querySelector("[data-look-again]");
+      const fresh = new DOMParser().parseFromString(told, "text/html").getElementById(root.id);
+      if (!fresh || version(fresh) <= version(root)) return;
+      const parts = (of) => [...of.querySelectorAll("[data-part]")].map((part) => part.dataset.part).join();
+      parts(fresh) === parts(root) ? patch(root, fresh) : root.replaceWith(fresh);
+      tick();
+    },
+  });
 
   function hearChange(change) {
     change.fragments.forEach(apply);
     const order = document.getElementById(`order-${change.order}`);
     const isMentioned = change.mentions.includes(parseInt(body.dataset.viewer)); // which begins with the person's key
     if (isMentioned || (order && version(order) < change.version)) catchUp();
-    count(change.open, change.order);
-    heardSince.set(change.order, change.open);
+    count(change);
+    heardSince.set(change.order, change);
     if (newButton && "narrowed" in newButton.dataset && fresh.has(change.order)) catchUp(); // the server knows whether it fits
     else showNew();
   }
 
-  function count(isOpen, order) {
-    if (newButton && isOpen && !document.getElementById(`queue-${order}`)) fresh.add(order);
-    else fresh.delete(order);
+  // What waited when the page was made, further down, is not new.
+  function count({ order, open, review, back }) {
+    if (!newButton || !open || document.getElementById(`queue-${order}`)) fresh.delete(order);
+    else if (review > newButton.dataset.since || back > newButton.dataset.back || "narrowed" in newButton.dataset) fresh.add(order);
   }
 
   function tell(message) {

@@ -19,7 +19,7 @@ from django.contrib.auth.models import Group, User  # noqa: E402
 
 from orders import accounts  # noqa: E402
 from orders.models import ActorKind, Order, Product  # noqa: E402
-from orders.services import attending, placing, relaying, reviewing, stocking, undoing  # noqa: E402
+from orders.services import asking, attending, claiming, placing, relaying, reviewing, stocking, undoing  # noqa: E402
 from orders.services.actors import Actor  # noqa: E402
 from orders.services.placing import Address, NewLine, NewOrder  # noqa: E402
 
@@ -69,6 +69,20 @@ def reject(order: str, by: str, reason: str) -> None:
 
 def cancel(order: str, by: str) -> None:
     undoing.cancel(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC), reason="")
+
+
+def put_off(order: str, by: str, minutes: int) -> None:
+    now = datetime.now(UTC)
+    until = now + timedelta(minutes=minutes)
+    asking.snooze(order_id=_order(order).pk, actor=_operator(by), at=now, reason="Calls back", until=until)
+
+
+def take_back(order: str, by: str) -> None:
+    asking.resume(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC))
+
+
+def claim(order: str, by: str) -> None:
+    claiming.claim(order_id=_order(order).pk, actor=_operator(by), at=datetime.now(UTC))
 
 
 def retry(order: str, by: str) -> None:
@@ -124,7 +138,24 @@ def _operator(name: str) -> Actor:
     return Actor.operator(User.objects.get(username=name))
 
 
-KNOWN = (people, place, approve, reject, retry, cancel, expire, fail, heartbeat, status, with_status, mail, decisions)
+KNOWN = (
+    people,
+    place,
+    approve,
+    reject,
+    claim,
+    put_off,
+    take_back,
+    retry,
+    cancel,
+    expire,
+    fail,
+    heartbeat,
+    status,
+    with_status,
+    mail,
+    decisions,
+)
 
 
 def main() -> None:

@@ -100,6 +100,8 @@ def test_after_the_listener_is_cut_nothing_is_missed(stack: Stack, alice: Page, 
 
 
 def test_a_lost_connection_is_told_and_caught_up_with(stack: Stack, alice: Page, order: Order) -> None:
+    put_off = stack.hands("place", name="Back Meanwhile", reviewed=True)
+    stack.hands("put_off", order=put_off["number"], by="bob", minutes=60)
     alice.reload()
     expect(alice.locator("#live-sign")).to_have_text("Live")
     row = alice.locator(f"#queue-{order['id']}")
@@ -110,14 +112,16 @@ def test_a_lost_connection_is_told_and_caught_up_with(stack: Stack, alice: Page,
     expect(alice.locator("#live-sign")).to_have_text(re.compile(r"Not live since \d\d:\d\d:\d\d, trying again"))
     stack.hands("approve", order=order["number"], by="bob")
     late = stack.hands("place", name="While Away", reviewed=True)
+    stack.hands("take_back", order=put_off["number"], by="bob")
     stack.start_web()
 
     expect(alice.locator("#live-sign")).to_have_text("Live")
     expect(row).to_contain_text("Approved by bob")
     expect(row.locator("textarea")).to_have_value("Still here")
-    expect(alice.locator("#new")).to_be_visible()
+    expect(alice.locator("#new")).to_have_text("2 new")
     alice.locator("#new").click()
-    expect(alice.locator(f"#queue-{late['id']}")).to_be_visible()
+    for new in (late, put_off):
+        expect(alice.locator(f"#queue-{new['id']}")).to_be_visible()
 
 
 def test_a_decision_that_cannot_be_sent_keeps_what_was_typed(stack: Stack, alice: Page, order: Order) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.conftest import at_the_queue
 from tests.e2e.stack import Stack, Visitors
@@ -216,6 +216,24 @@ def test_it_waits_there_too_when_nothing_else_does_and_new_orders_do_not_load(st
     expect(alice.locator("#opened")).to_contain_text("Nothing else waits")
     row(alice, order).get_by_role("link", name=order["number"]).click()
     expect(reason).to_have_value("Half a sen")
+
+
+def test_a_refusal_that_comes_after_one_went_on_is_told_and_leads_back(stack: Stack, alice: Page) -> None:
+    order, other = place(stack, "Rudi Late", 380), place(stack, "Sara Next", 381)
+    asked: list[Route] = []
+    alice.route("**/approve/", lambda route: asked.append(route))
+    open_beside(alice, order).get_by_role("button", name="Approve").click()
+    row(alice, other).get_by_role("link", name=other["number"]).click()
+    expect(opened(alice, other).get_by_role("heading", name=other["number"])).to_be_focused()
+
+    stack.hands("reject", order=order["number"], by="bob", reason="Card and address do not match")
+    asked[0].continue_()
+
+    expect(alice.get_by_role("status").filter(has_text="was not approved")).to_contain_text("Rejected by bob")
+    expect(opened(alice, other)).to_be_visible()
+    alice.locator("#said").get_by_role("link", name=order["number"]).click()
+    expect(opened(alice, order)).to_be_visible()
+    expect(alice.locator("#said")).to_be_empty()
 
 
 def test_what_another_decides_says_so_and_stays_until_one_goes_on(stack: Stack, alice: Page) -> None:

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from orders import selectors
 from orders.models import Order
-from orders.services import reviewing
+from orders.services import asking, reviewing
 from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 from tests.orders.conftest import SignedIn
@@ -190,6 +190,27 @@ def test_catching_up_brings_what_changed_and_what_is_new(at_alices: Client, as_b
     assert told["new"] == [str(new.pk)]
 
 
+def test_catching_up_tells_of_what_came_back_and_of_nothing_that_waited(
+    at_alices: Client, as_bob: Actor, review: PlaceOrder, settings: Settings
+) -> None:
+    settings.CUSTOMERS_GET_MAIL, settings.DESK_URL = True, "https://desk.example"
+    back, earlier, answered, still_away, _ = (review() for _ in range(5))
+    now = timezone.now()
+    until = now + timedelta(hours=1)
+    for order in (back, earlier, still_away):
+        asking.snooze(order_id=order.pk, actor=as_bob, at=now, reason="She calls back", until=until)
+    asking.resume(order_id=earlier.pk, actor=as_bob, at=now)
+    asked = asking.ask(order_id=answered.pk, actor=as_bob, at=now, question="Which flat?", until=until)
+    page = at_alices.get("/").context["page"]
+
+    asking.resume(order_id=back.pk, actor=as_bob, at=now)
+    asking.answer(token=asking.link_to(asked).rstrip("/").rpartition("/")[2], text="The second", at=now)
+
+    seen = {"since": str(page.newest_review), "back": str(page.newest_return)}
+    assert set(at_alices.get("/live/queue/", seen).json()["new"]) == {str(back.pk), str(answered.pk)}
+    assert at_alices.get("/live/queue/", seen | {"country": "FR"}).json()["new"] == []
+
+
 def test_catching_up_keeps_to_what_is_still_open_of_what_was_new(
     at_alices: Client, as_bob: Actor, review: PlaceOrder
 ) -> None:
@@ -218,7 +239,7 @@ def test_catching_up_without_a_session_is_refused_without_a_redirect(client: Cli
 
 def test_the_page_is_light(at_alices: Client, review: PlaceOrder, settings: Settings, tmp_path: Path) -> None:
     settings.STORAGES = {"staticfiles": {"BACKEND": "orders_site.storage.DeskStaticFiles"}}
-    call_command("collectstatic", "--noinput", verbosity=0)
+    call_command("collectstatic", "--noinput", "--ignore=admin", "--ignore=*-4*", verbosity=0)
     for n in range(selectors.PAGE):
         review(customer_name=f"Customer the {n}th", customer_email=f"customer{n}@example.com")
 
