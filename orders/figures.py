@@ -79,7 +79,8 @@ class Person:
 class Figures:
     """What came of the reviews since an instant. `reaches_back` is set where there were more than are counted."""
 
-    people: Sequence[Person]  # the busiest first
+    people: Sequence[Person]  # the busiest first, `PEOPLE` at most
+    others: int  # how many more people decided
     tallies: Sequence[Tally]
     all: Tally
     timing: Timing
@@ -153,6 +154,7 @@ def figures(slots: Sequence[datetime]) -> Figures:
     people = [_person(name, theirs[key], medians[key], len(slots)) for key, name in names.items()]
     return Figures(
         people=sorted(people, key=lambda person: (-person.all.total, person.name))[:PEOPLE],
+        others=max(0, len(people) - PEOPLE),
         tallies=tallies,
         all=sum(tallies, Tally()),
         timing=Timing(medians[None] if of_people else None, sum(row[5] for row in rows), counted, expired),

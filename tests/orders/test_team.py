@@ -106,9 +106,23 @@ def test_where_there_is_more_than_is_counted_it_says_how_far_back_it_reaches(
     for seconds in (3, 2, 1):
         approve(opened(), as_alice, now - timedelta(seconds=seconds))
 
-    assert "these are the newest decisions, back to" in at_danas.get("/team/?days=7").content.decode()
+    assert "these are the newest 2 decisions, back to" in at_danas.get("/team/?days=7").content.decode()
     monkeypatch.setattr(figures, "DECISIONS", 4)
-    assert "newest decisions" not in at_danas.get("/team/?days=7").content.decode()
+    assert "these are the newest" not in at_danas.get("/team/?days=7").content.decode()
+
+
+def test_where_more_people_decided_than_are_listed_it_says_so(
+    at_danas: Client, opened: PlaceOrder, as_alice: Actor, as_bob: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for actor in (as_alice, as_alice, as_bob):
+        approve(opened(), actor, timezone.now())
+
+    assert "not listed" not in at_danas.get("/team/").content.decode()
+    monkeypatch.setattr(figures, "PEOPLE", 1)
+
+    page = at_danas.get("/team/").content.decode()
+    assert "1 more who decided less is not listed." in page
+    assert '<th scope="row">bob</th>' not in page
 
 
 def test_it_counts_what_waits_and_what_is_overdue(opened: PlaceOrder, monkeypatch: pytest.MonkeyPatch) -> None:
