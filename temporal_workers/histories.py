@@ -19,6 +19,7 @@ from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttribute
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.service import RPCError, RPCStatusCode
 
+from orders import wording
 from orders.runs import History, HistoryLine
 from temporal_workers.client import is_away
 from temporal_workers.contracts import order_workflow_id
@@ -141,7 +142,7 @@ def _detail(event: HistoryEvent, names: Mapping[int, str]) -> str:
     if "signal_name" in fields:
         parts.append(attributes.signal_name)
     if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
-        parts.append(f"for {attributes.start_to_fire_timeout.ToTimedelta()}")
+        parts.append(f"for {wording.span(attributes.start_to_fire_timeout.ToTimedelta())}")
     if "attempt" in fields and attributes.attempt > 1:
         parts.append(f"attempt {attributes.attempt}")
     if "failure" in fields and attributes.HasField("failure"):

@@ -74,6 +74,7 @@ def test_what_the_engine_notes_for_itself_is_told_in_plain_words() -> None:
         "loyalty-points",
     }
     assert ("Local activity completed", "receive_order") in told
+    assert ("Timer started", "for 19 h 12 min") in told
     assert not [what for what, _ in told if "marker" in what.lower() or "workflow" in what.lower()]
 
 
