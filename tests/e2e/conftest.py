@@ -16,6 +16,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(autouse=True)
+def _an_empty_queue(stack: Stack) -> None:
+    """Fifty rows that other tests left would be drawn on every page."""
+    stack.hands("clear_the_queue")
+
+
 @pytest.fixture(scope="module")
 def chromium_browser() -> Iterator[Browser]:
     """For one module: as long as Playwright runs, nothing else in this thread may use asyncio or the ORM."""

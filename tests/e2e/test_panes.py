@@ -320,12 +320,16 @@ def test_what_does_not_fit_the_filter_is_not_told_as_new(stack: Stack, alice: Pa
 
 
 SHIFTS = """async () => {
-  for (const _ of "ab") await new Promise(requestAnimationFrame); // what was just opened is drawn first
+  let moved = performance.now();
   window.shifted = [];
   new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+    moved = performance.now();
     if (entry.hadRecentInput) return;
     window.shifted.push(...entry.sources.map(({ node }) => (node?.outerHTML ?? "").slice(0, 200)));
   })).observe({ type: "layout-shift", buffered: false });
+  // What was just opened comes to rest first.
+  while (performance.now() - moved < 200) await new Promise(requestAnimationFrame);
+  window.shifted = [];
 }"""
 
 

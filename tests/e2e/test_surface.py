@@ -28,6 +28,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(autouse=True)
+def _an_empty_queue() -> None:
+    """Not here: how a full one looks is the question."""
+
+
 class Examiner:
     """Looks at each page and state in turn, and writes down what is wrong with it."""
 

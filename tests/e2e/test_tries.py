@@ -7,13 +7,14 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.conftest import at_the_queue
+from tests.e2e.shop import Shop
 from tests.e2e.stack import Stack, Visitors, running
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A desk whose bank is away."""
-    with running(tmp_path_factory.mktemp("stack"), SIMULATOR_ERROR_RATE="1") as stack:
+    with running(tmp_path_factory.mktemp("stack"), SIMULATOR_ERROR_RATE="1", LOG_FORMAT="json") as stack:
         yield stack
 
 
@@ -43,6 +44,16 @@ def test_each_try_and_the_time_to_the_next_appear_by_themselves_and_nothing_move
     expect(trying).to_contain_text("Charging the card, ")
     assert place_of(below) == before
     expect(page.locator(".to-undo")).to_have_text("Give the money back and put the goods back")
+
+
+def test_no_log_has_a_secret_or_anything_of_the_customer_while_calls_fail(stack: Stack) -> None:
+    shop = Shop(stack)
+    order = shop.place()
+
+    while not shop.ask(order)["last_error"]:
+        shop.wait(order, seconds=1)
+
+    assert shop.private_in_logs(order) == []
 
 
 def place_of(element: Locator) -> tuple[float, float]:
