@@ -32,6 +32,7 @@ def test_the_menu_opens_by_key_and_leads_to_the_rights(visitors: Visitors) -> No
     vera.get_by_role("link", name="Who may do what").press("Enter")
 
     expect(vera.get_by_role("heading", name="Who may do what")).to_be_visible()
+    vera.wait_for_load_state()
     vera.locator(".menu > summary").press("Enter")
     expect(vera.get_by_role("button", name="Sign out")).to_be_visible()
     vera.keyboard.press("Escape")
