@@ -34,7 +34,6 @@ from orders import conventions, notes, selectors
 from orders.context import desk_state
 from orders.conventions import Conventions
 from orders.mine import preferred
-from orders.models import RejectReason
 from orders.roles import DECIDE_ESCALATED, permission
 from orders.states import Action
 
@@ -74,9 +73,8 @@ def leads(user: AbstractBaseUser | AnonymousUser) -> bool:
     return user.has_perm(DECIDE_ESCALATED)  # type: ignore[union-attr]
 
 
-def queue_row(row: selectors.Row, *, may_decide: bool, leads: bool, reject_reasons: Collection[RejectReason]) -> str:
-    told = {"row": row, "may_decide": may_decide, "leads": leads, "reject_reasons": reject_reasons}
-    return render_to_string("orders/_queue_row.html", told)
+def queue_row(row: selectors.Row, *, may_decide: bool, leads: bool) -> str:
+    return render_to_string("orders/_queue_row.html", {"row": row, "may_decide": may_decide, "leads": leads})
 
 
 def orders_row(row: selectors.Row) -> str:
@@ -245,7 +243,7 @@ def connection_parameters() -> dict[str, Any]:
 def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) -> dict[Viewer, list[bytes]]:
     """Frames for each kind of viewer. Runs in a thread; its connection goes back when done."""
     try:
-        rows, reasons = selectors.rows(changed), selectors.reject_reasons()
+        rows = selectors.rows(changed)
         mentioned, returns = notes.unseen_by(changed), selectors.last_returns(changed)
     finally:
         connections.close_all()
@@ -261,15 +259,14 @@ def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) ->
         for row in rows
     }
     return {
-        viewer: [frame("change", told[row.order.pk] | {"fragments": _rows_of(row, viewer, reasons)}) for row in rows]
+        viewer: [frame("change", told[row.order.pk] | {"fragments": _rows_of(row, viewer)}) for row in rows]
         for viewer in kinds
     }
 
 
-def _rows_of(row: selectors.Row, viewer: Viewer, reasons: Collection[RejectReason]) -> list[str]:
+def _rows_of(row: selectors.Row, viewer: Viewer) -> list[str]:
     with conventions.by(viewer.conventions):
-        eyes = {"may_decide": viewer.may_decide, "leads": viewer.leads}
-        in_queue = [queue_row(row, **eyes, reject_reasons=reasons)] if row.review else []
+        in_queue = [queue_row(row, may_decide=viewer.may_decide, leads=viewer.leads)] if row.review else []
         return [*in_queue, orders_row(row)]
 
 

@@ -196,8 +196,8 @@ class Order(models.Model):
 
 
 class OrderLine(models.Model):
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines", db_index=False)
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+", db_index=False)
     position = models.PositiveSmallIntegerField()
     quantity = models.PositiveIntegerField()
     unit_price_minor = models.BigIntegerField()
@@ -209,6 +209,8 @@ class OrderLine(models.Model):
             models.CheckConstraint(condition=Q(unit_price_minor__gte=0), name="line_price_not_negative"),
             models.UniqueConstraint(fields=["order", "position"], name="line_position_once_per_order"),
         ]
+        # Which orders have a product is read from it alone.
+        indexes = [models.Index("product", "order", name="line_product")]
 
     def __str__(self) -> str:
         return f"{self.quantity} of {self.product_id}"
@@ -341,6 +343,9 @@ class Review(models.Model):
         ]
         indexes = [
             models.Index("due_at", "id", name="review_open_by_deadline", condition=Q(decision="")),
+            # What needs help and what leads are asked are few among those, and every page of the queue counts them.
+            models.Index("due_at", "id", name="review_open_for_help", condition=Q(decision="", kind="attention")),
+            models.Index("due_at", "id", name="review_open_to_leads", condition=Q(decision="", level="lead")),
             models.Index("risk_score", "id", name="review_open_by_risk", condition=Q(decision="")),
             models.Index("risk_score", "id", name="review_by_risk", condition=Q(kind="approval")),
             models.Index("decided_by", "decided_at", "id", name="review_decided_by", condition=~Q(decided_by=None)),
@@ -351,6 +356,7 @@ class Review(models.Model):
                 name="review_decided",
                 condition=~Q(decided_at=None),
             ),
+            GinIndex(fields=["reasons"], opclasses=["jsonb_path_ops"], name="review_reasons"),
             models.Index("back_at", "id", name="review_put_off", condition=~Q(back_at=None)),
             models.Index("put_off_by", "back_at", "id", name="review_put_off_by", condition=~Q(put_off_by=None)),
             models.Index("claimed_until", name="review_claimed", condition=Q(claimed_by__isnull=False)),

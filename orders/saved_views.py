@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -62,6 +63,7 @@ def tabs(*, viewer: AbstractBaseUser | AnonymousUser, wanted: Filter | None, at:
     ]
 
 
+@lru_cache(maxsize=1_000)
 def _parsed(query: str) -> Filter | None:
     """None where it was saved when there was more to choose from than now."""
     try:
@@ -71,7 +73,7 @@ def _parsed(query: str) -> Filter | None:
 
 
 def _counts(wanted: dict[str, Filter], viewer: AbstractBaseUser | AnonymousUser, at: datetime) -> dict[str, Count]:
-    rows = [selectors.counted_queue(one, at=at, viewer=viewer).values("pk") for one in wanted.values()]
+    rows = [selectors.counted_queue(one, at=at, viewer=viewer) for one in wanted.values()]
     parts = [one.query.sql_with_params() for one in rows]
     # The text is Django's own; what people typed is among the parameters.
     statement = "SELECT " + ", ".join(f"(SELECT count(*) FROM ({sql}) AS one)" for sql, _ in parts)  # noqa: S608

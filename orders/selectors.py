@@ -17,7 +17,7 @@ from django.contrib.postgres.search import SearchQuery
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from orders.filters import ALL, CUSTOMER, LEADS, ME, NOBODY, OVERDUE, WITHIN, Filter, Sort
+from orders.filters import ALL, ATTENTION, CUSTOMER, LEADS, ME, NOBODY, OVERDUE, WITHIN, Filter, Sort
 from orders.models import (
     Event,
     Heartbeat,
@@ -97,6 +97,11 @@ class Count:
         return self.number > 0
 
 
+# To find few rows among very many, PostgreSQL may walk along a list's order through all that do not fit: how rare the
+# beginning of a word is, or what several conditions have in common, it cannot know. So a list is counted first, in no
+# order, and where there are few, those very rows are sorted.
+
+
 def capped(number: int) -> Count:
     """Of what was counted up to one more than the cap."""
     return Count(min(number, COUNT_UP_TO), number > COUNT_UP_TO)
@@ -173,20 +178,41 @@ def queue_page(
 
     What is put off is in it only where that is wanted.
     """
-    fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     newest, newest_return = (
         Review.objects.order_by("-id").values_list("id", Subquery(_returns().order_by("-id").values("id")[:1])).first()
     ) or (0, 0)
+    fitting, count = queue_that_fits(wanted, at=at, viewer=viewer), None
+    if wanted.narrows:
+        keys = list(counted_queue(wanted, at=at, viewer=viewer))
+        count = capped(len(keys))
+        if not count.more:
+            fitting = Review.objects.filter(order__in=keys, decision="")
     by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
-    found = list(by.after(fitting, after).select_related("order", "claimed_by", "endorsed_by")[: PAGE + 1])
+    if by.of_reviews or (count and not count.more):
+        found = list(by.after(fitting, after).select_related(*_SHOWN_IN_QUEUE)[: PAGE + 1])
+    else:
+        found = _along_orders(wanted, at=at, viewer=viewer, after=after)
     shown = found[:PAGE]
     return QueuePage(
         rows=[Row(review.order, review) for review in shown],
         next=by.place(shown[-1]) if len(found) > PAGE else None,
         newest_review=newest,
         newest_return=newest_return or 0,
-        count=count_queue(wanted, at=at, viewer=viewer) if wanted.narrows else None,
+        count=count,
     )
+
+
+_SHOWN_IN_QUEUE = ("order", "claimed_by", "endorsed_by")
+
+
+def _along_orders(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, after: Cursor | None
+) -> list[Review]:
+    """What fits, sorted by a column of the orders: they alone have an index of that, so the reviews follow."""
+    by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
+    keys = list(by.after(_waiting(wanted, at=at, viewer=viewer), after).values_list("pk", flat=True)[: PAGE + 1])
+    reviews = Review.objects.filter(order__in=keys, decision="").select_related(*_SHOWN_IN_QUEUE)
+    return sorted(reviews, key=lambda review: keys.index(review.order_id))
 
 
 def queue_that_fits(
@@ -199,11 +225,16 @@ def queue_that_fits(
     if kind:
         conditions &= Q(kind=kind)
     asked = Q() if wanted.asked == CUSTOMER else in_queue(at=at)
-    if wanted.sort in _SORTS_BY_ORDER or wanted.q or wanted.customer or wanted.country:
-        # Of these, what waits for people has indexes of its own. It says nothing new, which the planner does not know:
-        # elsewhere it would take the few that wait for a few of those.
-        asked &= Q(order__status__in=WAITS_FOR_PEOPLE)
     return Review.objects.filter(conditions, asked, decision="")
+
+
+def _waiting(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> QuerySet[Order]:
+    """The same as orders: those that wait for people have indexes of their own, and each has one open review."""
+    fitting = Order.objects.filter(_of_order(wanted, at=at), status__in=WAITS_FOR_PEOPLE).order_by()
+    if by_review := _of_review(wanted, at=at, viewer=viewer):
+        asked = Q(decision="") if wanted.asked == CUSTOMER else in_queue(at=at)
+        return fitting.filter(Exists(Review.objects.filter(by_review, asked, order=OuterRef("pk"))))
+    return fitting.filter(~Exists(Review.objects.filter(put_off(at=at), order=OuterRef("pk"))))
 
 
 # What an open review of this kind says of its order's status, without a look at the order.
@@ -263,7 +294,7 @@ def _of_review(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | Anony
     if wanted.reason:
         q &= Q(reasons__contains=[{"code": wanted.reason}])
     if wanted.risk_from is not None:
-        q &= Q(risk_score__gte=wanted.risk_from)
+        q &= Q(risk_score__gte=wanted.risk_from, kind=Review.Kind.APPROVAL)  # of what needs help it is not known
     if wanted.due:
         q &= Q(due_at__lte=at if wanted.due == OVERDUE else at + WITHIN[wanted.due])
     if wanted.assignee:
@@ -299,6 +330,8 @@ class _By:
 
     def after(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False) -> QuerySet[Any, Any]:
         """Sorted, from behind that place on; `backwards`, from before it on towards the beginning."""
+        if self.of_reviews:
+            rows = rows.select_related("order")
         falling = self.descending != backwards
         if place:
             than = "lt" if falling else "gt"
@@ -344,10 +377,15 @@ def queue_cursor(text: str, sort: Sort | None) -> Cursor | None:
 
 def counted_queue(
     wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
-) -> QuerySet[Review]:
-    """As many of the queue as are counted, along its own index: in the table, what waits lies mostly at the end."""
-    fitting = queue_that_fits(replace(wanted, sort=None), at=at, viewer=viewer)
-    return fitting.order_by("due_at", "id")[: COUNT_UP_TO + 1]
+) -> "QuerySet[Any, uuid.UUID]":
+    """The keys of as many orders of the queue as are counted.
+
+    Where only reviews are asked, along the queue's own index: in the table, what waits lies mostly at the end.
+    """
+    if _of_order(replace(wanted, status=""), at=at):
+        return _waiting(wanted, at=at, viewer=viewer).values_list("pk", flat=True)[: COUNT_UP_TO + 1]
+    fitting = queue_that_fits(wanted, at=at, viewer=viewer)
+    return fitting.order_by("due_at", "id").values_list("order_id", flat=True)[: COUNT_UP_TO + 1]
 
 
 def count_queue(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None) -> Count:
@@ -360,8 +398,7 @@ def waiting_count() -> Count:
 
 def helpless_count() -> Count:
     """How many of those that wait need help rather than a decision."""
-    later = Review.objects.filter(put_off(at=timezone.now()), order=OuterRef("pk"))
-    return _count(Order.objects.filter(~Exists(later), status__in=NEEDS_ATTENTION))
+    return count_queue(Filter(status=ATTENTION), at=timezone.now())
 
 
 def came_since(newest_review: int, newest_return: int, *, except_orders: Collection[uuid.UUID]) -> list[uuid.UUID]:
@@ -434,6 +471,13 @@ def orders_page(
     """
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
     fitting = _rows_that_fit(wanted, at=at, viewer=viewer, by=by)
+    if wanted.narrows:
+        keys = list(fitting.order_by().values_list("pk", flat=True)[: COUNT_UP_TO + 1])
+        count = capped(len(keys))
+        if not count.more:
+            fitting = fitting.model._default_manager.filter(pk__in=keys)
+    else:
+        count = _count(fitting)
     found = list(by.after(fitting, newer_than or older_than, backwards=newer_than is not None)[: PAGE + 1])
     shown, more = found[:PAGE], len(found) > PAGE
     if newer_than:
@@ -441,7 +485,7 @@ def orders_page(
     more_newer, more_older = (more, True) if newer_than else (older_than is not None, more)
     return OrdersPage(
         orders=[row.order for row in shown] if by.of_reviews else shown,
-        count=_count(fitting),
+        count=count,
         newer=by.place(shown[0]) if shown and more_newer else None,
         older=by.place(shown[-1]) if shown and more_older else None,
     )
@@ -478,10 +522,10 @@ def _rows_that_fit(
     if not by.of_reviews:
         return orders_that_fit(wanted, at=at, viewer=viewer)
     if by.column == "due_at":
-        return queue_that_fits(wanted, at=at, viewer=viewer).select_related("order")
+        return queue_that_fits(wanted, at=at, viewer=viewer)
     conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
     # An order is put to review once at most; it may need help any number of times.
-    return Review.objects.filter(conditions, kind=Review.Kind.APPROVAL).select_related("order")
+    return Review.objects.filter(conditions, kind=Review.Kind.APPROVAL)
 
 
 def orders_cursor(text: str, sort: Sort | None) -> Cursor | None:

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 
 from orders import wording
@@ -18,6 +20,7 @@ from orders.models import Event, Order, Outbox, Payment, Review
 from orders.states import TERMINAL, WAITS_FOR_PEOPLE, Status
 
 OPEN = frozenset(Status) - TERMINAL
+LATELY_SECONDS = 30
 MOST = 1_000  # of each kind: more than that is one trouble, not a thousand
 
 
@@ -71,6 +74,12 @@ def from_rows(*, at: datetime, most: int = MOST) -> list[Stuck]:
     for one in (*_undelivered(at, most), *_waiting(at, most), *_silent(at, most), *_unrefunded(at, most)):
         found.setdefault(one.order_id, one)
     return sorted(found.values(), key=lambda one: (one.since, one.number))
+
+
+def lately(*, at: datetime, most: int) -> list[Stuck]:
+    """The same as of half a minute ago at most, for pages: what stands still does so for longer."""
+    found: list[Stuck] = cache.get_or_set(f"stuck-{most}", partial(from_rows, at=at, most=most), LATELY_SECONDS)
+    return found
 
 
 def _undelivered(at: datetime, most: int) -> Iterator[Stuck]:

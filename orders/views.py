@@ -27,7 +27,7 @@ from django.views.decorators.http import require_safe
 
 from orders import exporting, filters, live, notes, one_order, related, saved_views, selectors, stuck, timeline, wording
 from orders.context import desk
-from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
+from orders.filters import ATTENTION, ORDERS_SORTS, QUEUE_SORTS, Filter, FilterForm
 from orders.forms import AddressForm, ExtendForm, WaitForm
 from orders.live_state import LiveState, doing, live_state, live_state_of
 from orders.models import Order, Review
@@ -104,6 +104,8 @@ def queue(request: HttpRequest) -> HttpResponse:
     if request.headers.get("HX-Target") == "opened":
         return HttpResponse(opened.html, headers={"Vary": "HX-Target"})
     now = timezone.now()
+    tabs = saved_views.tabs(viewer=request.user, wanted=wanted, at=now)
+    counts = {tab.query: tab.count for tab in tabs}
     return render(
         request,
         "orders/queue.html",
@@ -116,10 +118,12 @@ def queue(request: HttpRequest) -> HttpResponse:
             "is_first": after is None,
             "may_decide": may_decide(request.user),
             "leads": leads(request.user),
-            "tabs": saved_views.tabs(viewer=request.user, wanted=wanted, at=now),
+            "tabs": tabs,
+            "waiting": counts[""],
+            "helpless": counts[Filter(status=ATTENTION).query()],
             "may_save_view": bool(wanted and wanted.query()),
             "may_share_views": _has_perm(request.user, SHARE_VIEWS),
-            "stuck": stuck.from_rows(at=now, most=6) if leads(request.user) else [],
+            "stuck": stuck.lately(at=now, most=6) if leads(request.user) else [],
             "may_extend": _has_perm(request.user, permission(Action.EXTEND)),
         },
         status=200 if wanted else 422,
@@ -235,8 +239,7 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_waiting]
     all_new = _that_fit(request, {*new, *told_already})
     eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
-    reasons = selectors.reject_reasons() if changed else []
-    fragments = [live.queue_row(row, **eyes, reject_reasons=reasons) for row in changed if row.review]
+    fragments = [live.queue_row(row, **eyes) for row in changed if row.review]
     for order_id, version in list(_shown(request, "open").items())[:1]:
         with contextlib.suppress(Order.DoesNotExist):
             fragments += _order_fragments(request, order_id, version)

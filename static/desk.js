@@ -5,7 +5,7 @@
 "use strict";
 
 (() => {
-  const { catchUp, isTyped } = window.live;
+  const { catchUp, fill, isTyped } = window.live;
   const byId = (id) => document.getElementById(id);
   const me = document.body.dataset.viewer?.split(" ")[0];
   const rows = () => [...document.querySelectorAll("tr.row[data-order]")];
@@ -257,6 +257,7 @@
   async function act(verb) {
     let where = place();
     if (!where) return say("Choose an order first: j and k move, o opens.");
+    if (verb === "reject") fill(where.querySelector("details:has(> [data-blank])"));
     let form = formFor(verb, where);
     if (where.localName === "tr" && !pane) return say("Open the order first: o or Enter.");
     if (!form && where.localName === "tr") {

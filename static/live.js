@@ -565,14 +565,30 @@
 
   // Panels
 
+  // The panel of a row is made as it is opened: all are alike but for their order.
+  function fill(ask) {
+    const blank = ask?.querySelector(":scope > [data-blank]");
+    const pattern = document.getElementById("reject-pattern");
+    if (!blank || !pattern) return;
+    const row = ask.closest("[data-order]");
+    const html = pattern.innerHTML.replaceAll(pattern.dataset.order, row.dataset.order);
+    const form = parse(html.replaceAll(pattern.dataset.number, row.querySelector(".number").textContent));
+    form.elements.version.value = row.dataset.version;
+    blank.replaceWith(form);
+    window.htmx?.process(form);
+    const part = ask.closest("[data-part]");
+    if (held.has(part)) hold(part, held.get(part), row.dataset.news);
+  }
+
   document.addEventListener("toggle", (event) => {
     if (!event.target.matches?.("details.ask[open]")) return;
+    fill(event.target);
     const first = event.target.querySelector("[aria-invalid]") ?? event.target.querySelector("textarea, select, input:not([type=hidden])");
     first?.focus({ preventScroll: true });
     event.target.querySelector(".panel")?.scrollIntoView({ block: "nearest" });
   }, true);
-  const wanted = document.getElementById(location.hash.slice(1)); // the queue leads to one of them
-  if (wanted?.matches("details.ask")) wanted.open = true;
+  const wanted = document.getElementById(location.hash.slice(1))?.closest("details.ask"); // the queue leads to some
+  if (wanted) wanted.open = true;
   document.addEventListener("keydown", (event) => {
     const panel = event.key === "Escape" && event.target.closest("details.ask[open]");
     if (!panel) return;
@@ -587,5 +603,5 @@
     release();
   });
 
-  window.live = { catchUp, isTyped };
+  window.live = { catchUp, fill, isTyped };
 })();

@@ -64,6 +64,12 @@ def payment_status(payment: Payment) -> str:
 
 
 @register.filter
+def why(review: Review) -> str:
+    """All reasons for which it is before people, in one line."""
+    return " · ".join(reason["text"] for reason in review.reasons)
+
+
+@register.filter
 def exactly(at: datetime) -> str:
     """The instant to the second, with its zone."""
     return timezone.localtime(at).strftime("%-d %b %Y, %H:%M:%S %Z")

@@ -24,7 +24,7 @@ def test_alice_asks_the_customer_answers_and_bob_sees_it_come_back(
 
     expect(row(bob, order)).to_contain_text("Which flat is it?")
     expect(row(bob, order)).to_have_class(re.compile("decided"))
-    expect(row(bob, order).get_by_role("button", name=f"Take {order['number']} back")).to_be_visible()
+    expect(row(bob, order).get_by_role("button", name=f"Take back {order['number']}")).to_be_visible()
     expect(alice.locator(".put-off")).to_contain_text("Its deadline goes on running")
     bob.reload()
     expect(bob.locator("#live-sign")).to_have_text("Live")

@@ -62,12 +62,10 @@ def test_what_needs_help_is_told_from_what_needs_a_decision(
     for helpless, said in ((short_order, "Stock short"), (undeliverable_order, "Undeliverable")):
         assert f'<span class="status helpless">{said}</span>' in row[helpless.pk]
         assert "/retry/" in row[helpless.pk]
-        assert "/cancel/" in row[helpless.pk]
+        assert f"{helpless.get_absolute_url()}#cancel-order-{helpless.pk}" in row[helpless.pk]
         assert "/approve/" not in row[helpless.pk]
     assert "Correct address…" not in row[short_order.pk]
     assert f"{undeliverable_order.get_absolute_url()}#address-{undeliverable_order.pk}" in row[undeliverable_order.pk]
-    assert "Cancel order" in row[short_order.pk]
-    assert "€200.00 goes back to the customer" in row[undeliverable_order.pk]
 
 
 def test_it_counts_what_waits_and_what_of_it_needs_help(
