@@ -22,10 +22,11 @@ def desk(request: HttpRequest) -> dict[str, Any]:
 
 
 def desk_state() -> dict[str, Any]:
+    counts = SimpleLazyObject(selectors.waiting_counts)
     return {
         "engine": SimpleLazyObject(lambda: selectors.engine(at=timezone.now())),
-        "waiting": SimpleLazyObject(selectors.waiting_count),
-        "helpless": SimpleLazyObject(selectors.helpless_count),
+        "waiting": SimpleLazyObject(lambda: counts[0]),
+        "helpless": SimpleLazyObject(lambda: counts[1]),
         # A later look is a higher version: an answer that was overtaken never replaces a newer one.
         "looked_at": time.time_ns() // 1_000_000,
     }

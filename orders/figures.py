@@ -96,7 +96,7 @@ def waiting(*, at: datetime) -> Waiting:
     put_off = Review.objects.filter(selectors.put_off(at=at)).order_by()[: COUNT_UP_TO + 1].count()
     overdue, soon = counted["overdue"], counted["all"] - counted["overdue"]
     return Waiting(
-        all=selectors.waiting_count(),
+        all=selectors.waiting_counts()[0],
         put_off=Count(min(put_off, COUNT_UP_TO), put_off > COUNT_UP_TO),
         overdue=Count(min(overdue, COUNT_UP_TO), overdue > COUNT_UP_TO),
         soon=Count(soon, overdue <= COUNT_UP_TO < counted["all"]),

@@ -39,6 +39,7 @@ def to_minor(amount: Decimal, currency: str) -> int:
     return int(minor)
 
 
+@lru_cache(maxsize=10_000)  # lists show the same orders again and again
 def format_money(minor: int, currency: str, *, locale: Locale = _LOCALE) -> str:
     """Minor units as people read them, with the currency."""
     shown = format_currency(to_amount(minor, currency), currency, locale=locale)

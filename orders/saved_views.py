@@ -1,13 +1,11 @@
 """The tabs above the queue: those that everybody has, those that were shared, and one's own."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import connection
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect
@@ -48,7 +46,9 @@ def tabs(*, viewer: AbstractBaseUser | AnonymousUser, wanted: Filter | None, at:
     ]
     named += [(f"view-{view.pk}", view.name, view.query, view) for view in saved[: 2 * viewing.MOST_VIEWS]]
     known = {key: _parsed(query) for key, _, query, _ in named}
-    counts = _counts({key: parsed for key, parsed in known.items() if parsed is not None}, viewer, at)
+    makes_sense = {key: parsed for key, parsed in known.items() if parsed is not None}
+    numbers = selectors.count_queues(list(makes_sense.values()), at=at, viewer=viewer)
+    counts = dict(zip(makes_sense, numbers, strict=True))
     return [
         Tab(
             key=key,
@@ -70,17 +70,6 @@ def _parsed(query: str) -> Filter | None:
         return filters.parse(QueryDict(query))
     except filters.BadFilter:
         return None
-
-
-def _counts(wanted: dict[str, Filter], viewer: AbstractBaseUser | AnonymousUser, at: datetime) -> dict[str, Count]:
-    rows = [selectors.counted_queue(one, at=at, viewer=viewer) for one in wanted.values()]
-    parts = [one.query.sql_with_params() for one in rows]
-    # The text is Django's own; what people typed is among the parameters.
-    statement = "SELECT " + ", ".join(f"(SELECT count(*) FROM ({sql}) AS one)" for sql, _ in parts)  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [parameter for _, parameters in parts for parameter in parameters])
-        numbers: Sequence[int] = cursor.fetchone() or ()
-    return {key: selectors.capped(number) for key, number in zip(wanted, numbers, strict=True)}
 
 
 @require_safe

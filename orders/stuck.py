@@ -78,8 +78,7 @@ def from_rows(*, at: datetime, most: int = MOST) -> list[Stuck]:
 
 def lately(*, at: datetime, most: int) -> list[Stuck]:
     """The same as of half a minute ago at most, for pages: what stands still does so for longer."""
-    found: list[Stuck] = cache.get_or_set(f"stuck-{most}", partial(from_rows, at=at, most=most), LATELY_SECONDS)
-    return found
+    return cache.get_or_set(f"stuck-{most}", partial(from_rows, at=at, most=most), LATELY_SECONDS) or []
 
 
 def _undelivered(at: datetime, most: int) -> Iterator[Stuck]:

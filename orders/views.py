@@ -27,7 +27,7 @@ from django.views.decorators.http import require_safe
 
 from orders import exporting, filters, live, notes, one_order, related, saved_views, selectors, stuck, timeline, wording
 from orders.context import desk
-from orders.filters import ATTENTION, ORDERS_SORTS, QUEUE_SORTS, Filter, FilterForm
+from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
 from orders.forms import AddressForm, ExtendForm, WaitForm
 from orders.live_state import LiveState, doing, live_state, live_state_of
 from orders.models import Order, Review
@@ -101,8 +101,8 @@ def queue(request: HttpRequest) -> HttpResponse:
         after = selectors.queue_cursor(request.GET.get("after", ""), wanted.sort) if wanted else None
     except selectors.BadCursor:
         return render(request, "400.html", status=400)
-    if request.headers.get("HX-Target") == "opened":
-        return HttpResponse(opened.html, headers={"Vary": "HX-Target"})
+    if opened and request.headers.get("HX-Target") == "opened":
+        return _beside_the_queue(request, opened)
     now = timezone.now()
     tabs = saved_views.tabs(viewer=request.user, wanted=wanted, at=now)
     counts = {tab.query: tab.count for tab in tabs}
@@ -120,7 +120,7 @@ def queue(request: HttpRequest) -> HttpResponse:
             "leads": leads(request.user),
             "tabs": tabs,
             "waiting": counts[""],
-            "helpless": counts[Filter(status=ATTENTION).query()],
+            "helpless": counts[selectors.NEEDS_HELP.query()],
             "may_save_view": bool(wanted and wanted.query()),
             "may_share_views": _has_perm(request.user, SHARE_VIEWS),
             "stuck": stuck.lately(at=now, most=6) if leads(request.user) else [],
@@ -130,32 +130,24 @@ def queue(request: HttpRequest) -> HttpResponse:
     )
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The order that stands beside the queue; empty where none does."""
+def _opened(request: HttpRequest) -> Order | None:
+    """The order that stands beside the queue, where one does.
 
-    number: str = ""
-    url: str = ""
-    html: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.html)
-
-
-def _opened(request: HttpRequest) -> Opened:
-    """Raises BadCursor for what cannot be an order, Http404 for one that there is not."""
+    Raises BadCursor for what cannot be an order, Http404 for one that there is not.
+    """
     wanted = request.GET.get("order")
     if not wanted:
-        return Opened()
+        return None
     if not re.fullmatch(selectors.ORDER_KEY, wanted, re.ASCII):
         raise selectors.BadCursor(wanted)
-    try:
-        context = _order_context(request, uuid.UUID(wanted), ask_engine=False)
-    except Order.DoesNotExist:
-        raise Http404 from None
+    return one_order.order_or_404(uuid.UUID(wanted))
+
+
+def _beside_the_queue(request: HttpRequest, opened: Order) -> HttpResponse:
+    """The order alone: a page of the queue asks for it as it is opened, and once it is there itself."""
+    context = _order_context(request, opened.pk, ask_engine=False)
     _see_mentions(request, context)
-    order = context["order"]
-    return Opened(order.number, order.get_absolute_url(), render_to_string("orders/_order.html", context, request))
+    return HttpResponse(render_to_string("orders/_order.html", context, request), headers={"Vary": "HX-Target"})
 
 
 @require_safe

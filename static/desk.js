@@ -160,8 +160,8 @@
 
   if (pane) {
     if (isOpen()) {
-      cursor = openOrder().dataset.order;
-      mark();
+      const named = new URL(location.href).searchParams.get("order");
+      document.addEventListener("DOMContentLoaded", () => show(named, "")); // once htmx is there
     }
     window.addEventListener("popstate", (event) => {
       if (event.state?.htmx) return;

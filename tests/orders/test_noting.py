@@ -146,7 +146,8 @@ def test_to_open_the_order_beside_the_queue_is_to_see_it(
 ) -> None:
     write(order_in_review, as_alice, "For @bob")
 
-    page = signed_in(bob).get("/", {"order": str(order_in_review.pk)}).content.decode()
+    asked = {"order": str(order_in_review.pk)}
+    page = signed_in(bob).get("/", asked, headers={"HX-Target": "opened"}).content.decode()
 
     assert "for you" in page
     assert unseen(bob) == 0

@@ -255,8 +255,8 @@ def test_an_order_stands_beside_the_queue_where_the_url_names_it(at_alices: Clie
     fragment = at_alices.get("/", {"order": str(order_in_review.pk)}, headers={"HX-Target": "opened"})
 
     assert f"<title>{order_in_review.number} · Review" in page
-    for name in ("queue", "order"):
-        assert page.count(f'id="{name}-{order_in_review.pk}"') == 1
+    assert f'<a href="{order_in_review.get_absolute_url()}">{order_in_review.number} on its own page</a>' in page
+    assert f'<article id="order-{order_in_review.pk}"' not in page, "it is asked for once the page is there"
     assert fragment.content.decode().startswith(f'<article id="order-{order_in_review.pk}"')
     assert fragment.headers["Vary"].startswith("HX-Target")
 
