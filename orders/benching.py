@@ -92,7 +92,7 @@ def _rare() -> Mapping[str, str]:
 
 
 def measure(user: User, *, runs: int) -> Iterator[Timing]:
-    client = Client(headers={"host": "localhost"})
+    client = Client(headers={"host": "localhost", "accept-encoding": "gzip"})
     client.force_login(user)
     try:
         for path in paths():

@@ -517,10 +517,12 @@ def orders_that_fit(
 ) -> QuerySet[Order]:
     """Orders, unsorted. Reason and risk are those of any review of it; deadline and who is asked, of an open one."""
     fitting = Order.objects.filter(_of_order(wanted, at=at)).order_by()
-    if by_review := _of_review(wanted, at=at, viewer=viewer):
-        fitting = fitting.filter(Exists(Review.objects.filter(by_review, order=OuterRef("pk"))))
+    by_review = _of_review(wanted, at=at, viewer=viewer)
     if wanted.is_of_open_reviews:
+        by_review &= Q(decision="")
         fitting = fitting.filter(status__in=WAITS_FOR_PEOPLE)
+    if by_review:
+        fitting = fitting.filter(Exists(Review.objects.filter(by_review, order=OuterRef("pk"))))
     return fitting
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from orders import selectors, stuck
-from orders.filters import Filter, Sort
+from orders.filters import ATTENTION, Filter, Sort
 
 
 @pytest.fixture
@@ -50,6 +50,18 @@ def test_each_list_is_read_along_its_index_and_no_table_from_end_to_end(many: No
         selectors.orders_page(at=now, wanted=Filter(q="zebulon"))
     for index in ("order_newest", "order_largest", "order_search"):
         assert any(index in plan for plan in orders), orders
+
+
+def test_few_are_found_by_what_they_are_and_not_along_the_list(many: None, alice: User) -> None:
+    rare = Filter(q="nobodyofthatname", country="AQ")
+
+    with plans() as found:
+        selectors.orders_page(at=timezone.now(), wanted=rare)
+        selectors.queue_page(at=timezone.now(), wanted=rare, viewer=alice)
+        selectors.queue_page(at=timezone.now(), wanted=Filter(status=ATTENTION), viewer=alice)
+
+    assert not [plan for plan in found if re.search(r"order_newest\b", plan)], found
+    assert any("review_open_for_help" in plan for plan in found), found
 
 
 def test_what_stands_still_is_found_without_a_look_at_what_has_ended(many: None) -> None:
