@@ -325,7 +325,10 @@ SHIFTS = """async () => {
   new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
     moved = performance.now();
     if (entry.hadRecentInput) return;
-    window.shifted.push(...entry.sources.map(({ node }) => (node?.outerHTML ?? "").slice(0, 200)));
+    // What was replaced where it stood is told of, too, at times.
+    const moves = entry.sources.filter(({ previousRect: before, currentRect: after }) =>
+      JSON.stringify(before) !== JSON.stringify(after));
+    window.shifted.push(...moves.map(({ node }) => (node?.outerHTML ?? "").slice(0, 200)));
   })).observe({ type: "layout-shift", buffered: false });
   // What was just opened comes to rest first.
   while (performance.now() - moved < 200) await new Promise(requestAnimationFrame);
