@@ -29,7 +29,7 @@ def main() -> None:
             running(Path(logs), TEMPORAL_UI_URL="http://127.0.0.1:8233", ATTENTION_DEADLINE="25m") as stack,
             chromium() as browser,
         ):
-            fill(stack, Path(logs))
+            fill(stack)
             if folder is None:
                 take_readme(stack, browser)
             else:

@@ -16,14 +16,30 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import Group, User  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.template.loader import render_to_string  # noqa: E402
 
 from orders import accounts  # noqa: E402
+from orders.management.commands.demo_orders import Stream  # noqa: E402
 from orders.models import ActorKind, Order, Product, Review  # noqa: E402
 from orders.services import asking, attending, claiming, placing, relaying, reviewing, stocking, undoing  # noqa: E402
 from orders.services.actors import Actor  # noqa: E402
 from orders.services.placing import Address, NewLine, NewOrder  # noqa: E402
 
 _references = itertools.count(1)
+
+
+def collect_static_files() -> None:
+    """Those that the desk's own pages ask for."""
+    call_command("collectstatic", "--no-input", "--ignore=admin", "--ignore=*-4*", verbosity=0)
+
+
+def play_a_day(orders: int) -> None:
+    Stream(seed=1).open(orders)
+
+
+def page_of(template: str) -> str:
+    return render_to_string(template)
 
 
 def people(password: str) -> None:
@@ -145,6 +161,9 @@ def _operator(name: str) -> Actor:
 
 
 KNOWN = (
+    collect_static_files,
+    play_a_day,
+    page_of,
     people,
     place,
     clear_the_queue,

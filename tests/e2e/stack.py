@@ -86,6 +86,8 @@ class Stack:
             text=True,
         )
         self.hands("people", password=PASSWORD)
+        if self.environment["DJANGO_DEBUG"] == "0":
+            self.hands("collect_static_files")
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]

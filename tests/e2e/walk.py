@@ -4,16 +4,15 @@ Whoever walks is told of each by its name, once for each look: a width, and ligh
 """
 
 import re
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import psycopg
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.e2e.stack import Service, Stack, Visitors
+from tests.e2e.stack import Stack, Visitors
 
 
 class Look(NamedTuple):
@@ -38,7 +37,7 @@ class Eyes:
     """One person's page, and who looks at it."""
 
     def __init__(self, visitors: Visitors, name: str, see: See, looks: tuple[Look, ...]) -> None:
-        self._see, self._looks = see, looks
+        self._see, self._looks, self._now = see, looks, looks[-1]
         size: Any = {"width": looks[-1].width, "height": looks[-1].height}
         options = {"viewport": size, "color_scheme": looks[-1].scheme, "reduced_motion": "reduce"}
         self.page = (visitors.browser_of(name, **options) if name else visitors.browser(**options)).new_page()
@@ -50,33 +49,34 @@ class Eyes:
 
     def look(self, name: str) -> None:
         for look in self._looks:
-            self.page.set_viewport_size({"width": look.width, "height": look.height})
-            self.page.emulate_media(color_scheme=look.scheme)
+            if look[:2] != self._now[:2]:
+                self.page.set_viewport_size({"width": look.width, "height": look.height})
+            if look.scheme != self._now.scheme:
+                self.page.emulate_media(color_scheme=look.scheme)
+            self._now = look
             self._see(self.page, name, look)
 
 
-def fill(stack: Stack, logs: Path, *, orders: int = 44) -> None:
+def fill(stack: Stack, *, orders: int = 44) -> None:
     """Play a shop's day, and decide a part of what it brings."""
-    shop = [sys.executable, "manage.py", "demo_orders", "--first", str(orders), "--every", "3600"]
-    demo = Service("demo", shop, stack.environment, logs)
-    demo.start()
-    wait_for(lambda: f"CS-{104_000 + orders}" in demo.log.read_text())
-    demo.stop()
-    wait_for(lambda: not any(stack.hands("with_status", status=s) for s in ("placed", "received", "validated")))
+    stack.hands("play_a_day", orders=orders)
+    wait_until_none_is(stack, "placed", "received", "validated")
     waiting = stack.hands("with_status", status="in_review")
     for number, by in zip(waiting[4:10], ["alice", "bob", "dana"] * 2, strict=True):
         stack.hands("approve", order=number["number"], by=by)
     stack.hands("reject", order=waiting[11]["number"], by="bob", reason="Card issued in another country; no answer.")
     stack.hands("cancel", order=waiting[12]["number"], by="alice")
-    wait_for(lambda: not any(stack.hands("with_status", status=s) for s in ("approved", "reserved", "charged")))
+    wait_until_none_is(stack, "approved", "reserved", "charged")
 
 
-def wait_for(it_is_so: Callable[[], object], seconds: float = 120) -> None:
+def wait_until_none_is(stack: Stack, *statuses: str, seconds: float = 120) -> None:
+    """Looks again whenever an order has changed."""
     until = time.monotonic() + seconds
-    while not it_is_so():
-        if time.monotonic() > until:
-            raise TimeoutError("The desk did not get there.")
-        time.sleep(0.2)
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        connection.execute("LISTEN orders_changed")
+        while any(stack.hands("with_status", status=status) for status in statuses):
+            if not list(connection.notifies(timeout=until - time.monotonic(), stop_after=1)):
+                raise TimeoutError(f"Orders are still {' or '.join(statuses)}.")
 
 
 def walk(stack: Stack, visitors: Visitors, see: See, looks: tuple[Look, ...] = LOOKS) -> None:
@@ -169,8 +169,9 @@ def around(alice: Eyes, dana: Eyes) -> None:
     for path in ("me", "roles", "mentions"):
         alice.go(f"/{path}/")
         alice.look(path)
-    dana.go("/team/")
-    dana.look("team")
+    for path in ("team", "reasons"):
+        dana.go(f"/{path}/")
+        dana.look(path)
 
 
 def help_needed(stack: Stack, alice: Eyes, vera: Eyes) -> None:
@@ -218,9 +219,11 @@ def orders(stack: Stack, alice: Eyes) -> None:
     alice.look("order-decided-while-typing")
     alice.go(f"/orders/{order['id']}/print/")
     alice.look("print")
-    for status in ("completed", "rejected", "cancelled", "blocked"):
+    for status in ("rejected", "cancelled", "blocked", "completed"):
         alice.go(f"/orders/{stack.hands('with_status', status=status)[0]['id']}/")
         alice.look(f"order-{status}")
+    alice.go(page.url + "history/")
+    alice.look("history")
 
 
 def asking(stack: Stack, alice: Eyes, customer: Eyes) -> None:
@@ -253,9 +256,7 @@ def what_goes_wrong(stack: Stack, alice: Eyes, vera: Eyes) -> None:
     expect(vera.page.get_by_text("You may not do that")).to_be_visible()
     vera.look("403")
     for template in ("500", "403_csrf"):
-        code = f"from django.template.loader import render_to_string; print(render_to_string('{template}.html'))"
-        said = stack.manage("shell", "--verbosity=0", "--command", code)
-        alice.page.route("**/broken/", partial(show, said))
+        alice.page.route("**/broken/", partial(show, stack.hands("page_of", template=f"{template}.html")))
         alice.go("/broken/")
         alice.page.unroute("**/broken/")
         alice.look(template)
