@@ -51,7 +51,7 @@ def offenders(paths: list[Path], *forbidden: str) -> list[str]:
             ["django", "orders.models", "orders.services"],
         ),
         (["orders/states.py", "orders/roles.py", "orders/policy.py"], ["django", "temporalio", "orders.models"]),
-        (["orders/models.py"], ["orders.services", "orders.selectors", "orders.views"]),
+        (["orders/models"], ["orders.services", "orders.selectors", "orders.views"]),
         (["orders/services"], ["orders.selectors", "orders.views", "orders.forms", "orders.live"]),
         (["orders/selectors.py"], ["orders.services", "orders.views", "orders.forms"]),
         (["orders/views.py", "orders/services", "temporal_workers"], ["orders.deciding"]),
@@ -78,9 +78,9 @@ def test_workflows_import_nothing_but_the_standard_library_temporalio_contracts_
     assert found == []
 
 
-def test_every_package_file_is_empty() -> None:
-    full = [str(path) for path in sources(*PACKAGES) if path.name == "__init__.py" and path.read_text().strip()]
-    assert full == []
+def test_every_package_file_is_empty_but_the_one_where_django_finds_the_tables() -> None:
+    full = [path for path in sources(*PACKAGES) if path.name == "__init__.py" and path.read_text().strip()]
+    assert full == [ROOT / "orders/models/__init__.py"]
 
 
 WRITES = {"save", "create", "update", "delete", "bulk_create", "bulk_update", "get_or_create", "update_or_create"}
