@@ -1,6 +1,8 @@
 """A thread that works whenever the database notifies it, and looks by itself now and then."""
 
 import logging
+import selectors
+import socket
 import threading
 from typing import Any
 
@@ -21,6 +23,7 @@ class Listener:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self._bell, self._rope = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
@@ -29,6 +32,9 @@ class Listener:
     def stop(self) -> None:
         """Ask the thread to end; what it is doing is finished first."""
         self._stop.set()
+        self._rope.close()
+        if not self._thread.is_alive():  # was never started, or closes it too
+            self._bell.close()
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
@@ -52,6 +58,7 @@ class Listener:
             finally:
                 close_old_connections()
         connection.close()
+        self._bell.close()
 
     def _listen_and_work(self) -> None:
         """Work, wait for a notification, work …, until told to stop or something breaks."""
@@ -62,9 +69,12 @@ class Listener:
                 self._wait(listener)
 
     def _wait(self, listener: psycopg.Connection[Any]) -> None:
-        for _ in range(int(LOOK_EVERY / 0.5)):
-            if any(True for _ in listener.notifies(timeout=0.5, stop_after=1)) or self._stop.is_set():
-                return
+        """Return at a notification, when told to stop, or when it is time to look again."""
+        if not any(True for _ in listener.notifies(timeout=0, stop_after=1)):
+            with selectors.DefaultSelector() as waiting:
+                for source in (listener, self._bell):
+                    waiting.register(source, selectors.EVENT_READ)
+                waiting.select(LOOK_EVERY)
 
 
 def _listening() -> dict[str, Any]:
