@@ -1,6 +1,8 @@
 """The cast, a shop with goods, and orders placed through the same services as everybody's."""
 
 import itertools
+import os
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +25,10 @@ from tests.emptying import empty_what_was_filled, remember_what_migrations_wrote
 from tests.threads import Watch
 
 PlaceOrder = Callable[..., Order]
+
+# Processes start by the dozen, and each run of a workflow loads its module anew: what was compiled is kept.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What takes long per file comes first, so that no process is left with it while the others have nothing to do.
 SLOW_FIRST = ("e2e", "temporal_workers", "production", "devstack")

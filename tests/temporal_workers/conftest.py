@@ -6,13 +6,14 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from pytest_django.fixtures import Settings
 from temporalio.client import WorkflowQueryRejectedError
 from temporalio.common import QueryRejectCondition
@@ -117,6 +118,20 @@ def tries_follow_soon(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(bounds, "retry_policy", replace(policy, initial_interval=policy.initial_interval / 10))
 
 
+@contextmanager
+def pooled_connections() -> Iterator[None]:
+    """Steps by the dozen need no connection each, and none may outlive its test."""
+    connection.close()
+    options = connections.settings["default"]["OPTIONS"]
+    options["pool"] = {"min_size": 1, "max_size": 60, "timeout": 30}
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]
+        del options["pool"]
+
+
 @pytest.fixture
 def providers(queues: None) -> None:
     """Calm and instant; a class of tests overrides this to have them otherwise."""
@@ -127,9 +142,10 @@ def engine(
     transactional_db: None, providers: None, tries_follow_soon: None, request: pytest.FixtureRequest
 ) -> Iterator[Engine]:
     engine = Engine()
-    engine.start()
-    yield engine
-    engine.stop()
+    with pooled_connections():
+        engine.start()
+        yield engine
+        engine.stop()
     if "RECORD_HISTORIES" in os.environ and (order := Order.objects.order_by("number").first()):
         asyncio.run(record_test(request.node.name, order.pk))
 
@@ -153,14 +169,12 @@ def wait_until(holds: Callable[[], Any], *, seconds: float = SECONDS_TO_SETTLE) 
 
 
 def wait_for_status(order: Order, status: str, *, seconds: float = SECONDS_TO_SETTLE) -> None:
-    def reached() -> bool:
-        order.refresh_from_db()
-        return order.status == status
-
     try:
-        wait_until(reached, seconds=seconds)
+        wait_until(Order.objects.filter(pk=order.pk, status=status).exists, seconds=seconds)
     except TimeoutError:
+        order.refresh_from_db()
         raise AssertionError(f"{order} is {order.status} after {seconds} s, not {status}") from None
+    order.refresh_from_db()
 
 
 def events_of(order: Order) -> list[str]:
