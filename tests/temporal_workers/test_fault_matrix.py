@@ -5,10 +5,11 @@ a plan of its own, carried by real workers at the same time. Each cell of the ma
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +17,12 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, User
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from orders.models import Order, Product
 from orders.services import addressing, attending, placing, refunding, reviewing, stocking, undoing
@@ -36,7 +38,7 @@ from temporal_workers.reconciling import Difference, reconcile
 from temporal_workers.workflows import steps
 from tests import judge
 from tests.emptying import empty_what_was_filled
-from tests.temporal_workers.conftest import Engine, database_url
+from tests.temporal_workers.conftest import Engine, database_url, pooled_connections
 from tests.temporal_workers.faults import Fault, Faults, Interference, Plan, now
 
 pytestmark = [
@@ -75,8 +77,9 @@ FORWARD = (
     "complete_order",
 )
 POINT_OF_NO_RETURN = FORWARD.index("begin_dispatch")
-# Every fault at every step with a cancel at every later step takes many minutes. Without this, what is left out are
-# pairs of a fault that is over and a cancel long after it.
+# Every fault at every step with a cancel at every later step takes many minutes. Without this, an order that nobody
+# cancels has faults at many of its steps, and what is left out are pairs of a fault that is over and a cancel long
+# after it.
 WHOLE = os.environ.get("FAULT_MATRIX") == "whole"
 ONCE_EACH = (Fault.FAILS, Fault.HANGS, Fault.LATE, Fault.LOST)
 SOME = ONCE_EACH if WHOLE else (Fault.LATE, Fault.LOST)
@@ -119,14 +122,25 @@ def cancelled(cell: Cell, at: str, *, after_the_effect: bool = False) -> Cell:
     return replace(cell, road=road, deed="cancel", at=at, after_the_effect=after_the_effect, ends=ends, refused=refused)
 
 
+def each_fault_at_each(
+    road: str, steps: Sequence[str], faults: Sequence[Fault] = ONCE_EACH, ends: Status = Status.COMPLETED
+) -> Iterator[Cell]:
+    """So few orders that each step has each fault once: a Latin square. With the whole matrix, one order each."""
+    for turn in range(len(faults)):
+        struck = tuple((step, faults[(place + turn) % len(faults)]) for place, step in enumerate(steps))
+        yield from (Cell(road, (one,), ends=ends) for one in struck) if WHOLE else [Cell(road, struck, ends=ends)]
+
+
 def fault_at_each_step() -> Iterator[Cell]:
     """On the way forward, with nobody who cancels, and with somebody who does: in the middle of it, and later."""
+    yield from each_fault_at_each("reviewed", FORWARD[::2])
+    yield from each_fault_at_each("reviewed", FORWARD[1::2])
     for place, step in enumerate(FORWARD):
         road = "reviewed" if step == "settle_review" else "straight"
         for number, fault in enumerate(ONCE_EACH):
             cell = Cell(road, ((step, fault),))
-            yield cell
             if WHOLE:
+                yield cell
                 yield from (cancelled(cell, at) for at in FORWARD[place:])
             elif (place - number) % len(ONCE_EACH) == 0:
                 yield from (cancelled(cell, at) for at in FORWARD[place : place + 2])
@@ -141,11 +155,9 @@ def cancel_at_each_step() -> Iterator[Cell]:
 
 def fault_while_undoing() -> Iterator[Cell]:
     """Each step of the undoing, after a cancel at each step that leaves it to be done."""
-    for number, step in enumerate(dict.fromkeys(step for undone in UNDOING.values() for step in undone)):
-        cancels = [at for at, undone in UNDOING.items() if step in undone]
-        for place, fault in enumerate(ONCE_EACH):
-            chosen = cancels if WHOLE else [cancels[(number + place) % len(cancels)]]
-            yield from (cancelled(Cell(faults=((step, fault),)), at) for at in chosen)
+    for number, (at, undone) in enumerate(UNDOING.items()):
+        found = list(each_fault_at_each("straight", undone))
+        yield from (cancelled(cell, at) for cell in (found if WHOLE else found[number % 2 :: 2]))
     for step in ("refund_payment", "release_stock"):
         yield cancelled(Cell(faults=((step, Fault.FAILS_FOR_LONG),)), "begin_package")
     for fault in ONCE_EACH:
@@ -187,11 +199,13 @@ def other_roads() -> Iterator[Cell]:
 
 
 def fault_on_other_roads() -> Iterator[Cell]:
+    undone = ("charge_payment", "record_charge", "release_stock", "finish_undo")
+    yield from each_fault_at_each("declined", undone, SOME, Status.FAILED)
+    yield from each_fault_at_each("undeliverable, retried", ("record_dispatch_failure", "withdraw_parcel"), SOME)
+    yield from each_fault_at_each("refunded", ("find_refund", "refund_payment", "settle_refund"))
+    withdrawn = ("record_dispatch_failure", "withdraw_parcel", "record_recall")
+    yield from each_fault_at_each("undeliverable, cancelled", withdrawn, ends=Status.CANCELLED)
     for fault in SOME:
-        for step in ("charge_payment", "record_charge", "release_stock", "finish_undo"):
-            yield Cell("declined", ((step, fault),), ends=Status.FAILED)
-        for step in ("record_dispatch_failure", "withdraw_parcel"):
-            yield Cell("undeliverable, retried", ((step, fault),))
         for road, ends in (("retried", Status.COMPLETED), ("cancelled", Status.CANCELLED)):
             yield Cell(f"short, {road}", (("reserve_stock", fault),), ends=ends)
             yield Cell(f"unconfirmed, {road}", (("record_charge", fault),), ends=ends)
@@ -200,11 +214,6 @@ def fault_on_other_roads() -> Iterator[Cell]:
         yield Cell(faults=(for_good, ("fail_order", fault)), ends=Status.FAILED)
         yield cancelled(Cell(faults=(for_good, ("fail_order", fault))), "charge_payment")
         yield Cell("approved by hand", (("obey_signal", fault),))
-        for step in ("find_refund", "refund_payment", "settle_refund"):
-            yield Cell("refunded", ((step, fault),))
-    for fault in ONCE_EACH:
-        for step in ("record_dispatch_failure", "withdraw_parcel", "record_recall"):
-            yield Cell("undeliverable, cancelled", ((step, fault),), ends=Status.CANCELLED)
 
 
 CELLS = list(
@@ -471,8 +480,9 @@ def quick_bounds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for bounds in (steps.DATABASE, steps.OUTSIDE, steps.ONCE, steps.A_FEW_TIMES, steps.UNTIL_DONE):
             patch.setitem(bounds, "start_to_close_timeout", BOUND)
-        for bounds in (steps.DATABASE, steps.OUTSIDE, steps.UNTIL_DONE):
-            patch.setitem(bounds, "retry_policy", AT_ONCE)
+        for bounds in (steps.DATABASE, steps.OUTSIDE, steps.A_FEW_TIMES, steps.UNTIL_DONE):
+            most = bounds["retry_policy"].maximum_attempts
+            patch.setitem(bounds, "retry_policy", replace(AT_ONCE, maximum_attempts=most))
         yield
 
 
@@ -549,7 +559,10 @@ def carry_all_to_their_ends() -> Matrix:
     with ExitStack() as stack:
         stack.enter_context(quick_bounds())
         stack.enter_context(bank_with_moods(moods))
-        stack.enter_context(pytest.MonkeyPatch.context()).setattr(worker, "AttemptLog", faults.between())
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(worker, "AttemptLog", faults.between())
+        # What the sandbox costs is a third of each order; that workflows keep to it, all other tests see.
+        patch.setattr(worker, "Worker", partial(Worker, workflow_runner=UnsandboxedWorkflowRunner()))
         engine.start()
         try:
             wait_until_all_have_ended()
@@ -613,20 +626,6 @@ def matrix(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Matrix:
         finally:
             forget()
     return found
-
-
-@contextmanager
-def pooled_connections() -> Iterator[None]:
-    """Steps by the thousand need no connection each, and none may outlive the batch."""
-    connection.close()
-    options = connections.settings["default"]["OPTIONS"]
-    options["pool"] = {"min_size": 4, "max_size": 60, "timeout": 30}
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.close_pool()  # type: ignore[attr-defined]
-        del options["pool"]
 
 
 def forget() -> None:
