@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from temporal_workers.providers import assignment
 from temporal_workers.providers.assignment import AssignmentBank, AssignmentShop, bounded
 from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, Temper
+from temporal_workers.workflows import steps
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import (
     SECONDS_TO_SETTLE,
@@ -211,12 +213,12 @@ class Hanging:
             loop.call_soon_threadsafe(until.set)
 
 
-class TestFiftyHang:
+class TestThirtyHang:
     @pytest.fixture(autouse=True)
     def few_threads(self, providers: None, settings: Settings) -> None:
         settings.ASSIGNMENT_SECONDS = 60.0
         settings.WORKER_DATABASE_THREADS = 4
-        settings.WORKER_PROVIDER_CALLS = 60
+        settings.WORKER_PROVIDER_CALLS = 40
 
     @pytest.fixture
     def hanging(self, monkeypatch: pytest.MonkeyPatch) -> Hanging:
@@ -225,7 +227,7 @@ class TestFiftyHang:
     def test_calls_that_hang_hold_no_thread_and_no_connection(
         self, lucky: None, hanging: Hanging, transactional_db: None, place: PlaceOrder, as_alice: Actor
     ) -> None:
-        stuck = [place(lines=SMALL) for _ in range(50)]
+        stuck = [place(lines=SMALL) for _ in range(30)]
         hanging.hang(stuck)
         engine = Engine()
         engine.start()
@@ -263,86 +265,112 @@ def connections_of_this_database() -> int:
         return int(cursor.fetchone()[0])
 
 
-async def hangs(*_: object) -> Any:
+async def hangs() -> None:
     await asyncio.sleep(300)
 
 
-async def raises(*_: object) -> Any:
+async def raises() -> None:
     raise RuntimeError("Forced failure for testing")
 
 
 HUNG = "There was no answer within 0.05 s."
 FORCED = "Forced failure for testing"
+Fault = Callable[[], Awaitable[None]]
+
+
+class Faults:
+    """The assignment's functions, calm but towards the orders named. Orders with different faults run side by side."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._planned: dict[tuple[str, str], Fault] = {}
+        for function in CALLS:
+            patch.setattr(assignment, function, self._with_faults(function, getattr(assignment, function)))
+
+    def plan(self, order: Order, function: str, fault: Fault) -> None:
+        """Have it at every call of the function about the order."""
+        self._planned[function, str(order.pk)] = fault
+
+    def _with_faults(self, function: str, calm: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*about: Any) -> Any:
+            for (planned, order_id), fault in self._planned.items():
+                if planned == function and order_id in str(about[0]):
+                    await fault()
+            return await calm(*about)
+
+        return call
 
 
 class TestBudget:
-    @pytest.fixture(autouse=True)
-    def second(self, providers: None, settings: Settings) -> None:
-        settings.ORDER_BUDGET = timedelta(seconds=1)
+    """Each order is given its fault while its review is open, or before an engine has seen it."""
 
-    @pytest.mark.parametrize(("fault", "why"), [(hangs, HUNG), (raises, FORCED)])
-    @pytest.mark.parametrize("function", ["order_received", "order_validated"])
+    @pytest.fixture(autouse=True)
+    def three_seconds(self, providers: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings.ORDER_BUDGET = timedelta(seconds=3)  # a busy machine needs some of it for what comes before
+        # What always fails is tried again as fast as the machine can, and leaves nothing of it to the others.
+        monkeypatch.setattr(steps, "_AT_ONCE", replace(steps._AT_ONCE, initial_interval=timedelta(milliseconds=20)))
+
+    @pytest.fixture
+    def faults(self, lucky: None, monkeypatch: pytest.MonkeyPatch) -> Faults:
+        return Faults(monkeypatch)
+
+    @pytest.fixture
+    def in_review(self, engine: Engine, place: PlaceOrder) -> Callable[[int], list[Order]]:
+        def in_review(number: int) -> list[Order]:
+            orders = [place(lines=SMALL) for _ in range(number)]
+            for order in orders:
+                wait_for_status(order, "in_review")
+            return orders
+
+        return in_review
+
     def test_an_order_that_runs_out_of_it_before_its_review_fails_with_words_and_nothing_done(
         self,
-        monkeypatch: pytest.MonkeyPatch,
-        lucky: None,
-        engine: Engine,
-        place: PlaceOrder,
-        function: str,
-        fault: Callable[..., Any],
-        why: str,
-    ) -> None:
-        monkeypatch.setattr(assignment, function, fault)
-
-        order = place(lines=SMALL)
-        wait_for_status(order, "failed")
-
-        assert order.outcome == f"It was not done within the 1 s that the machine may take. {why}"
-        assert events_of(order) == ["place", "receive", "fail", "finish_undo"]
-
-    @pytest.mark.parametrize("fault", [hangs, raises])
-    @pytest.mark.parametrize(
-        ("function", "in_ledger", "payments"),
-        [
-            ("payment_charged", [("charge", 20_000, "voided")], {("charge", "cancelled"), ("refund", "cancelled")}),
-            (
-                "package_prepared",
-                [("charge", 20_000, ""), ("refund", 20_000, "")],
-                {("charge", "succeeded"), ("refund", "succeeded")},
-            ),
-        ],
-    )
-    def test_an_order_that_runs_out_of_it_later_is_undone(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        lucky: None,
-        engine: Engine,
-        place: PlaceOrder,
-        as_alice: Actor,
+        faults: Faults,
+        transactional_db: None,
         settings: Settings,
-        function: str,
-        in_ledger: list[tuple[str, int, str]],
-        payments: set[tuple[str, str]],
-        fault: Callable[..., Any],
+        place: PlaceOrder,
+        request: pytest.FixtureRequest,
     ) -> None:
-        settings.ORDER_BUDGET = timedelta(seconds=3)  # a busy machine needs some of it for what comes before
-        monkeypatch.setattr(assignment, function, fault)
+        settings.ORDER_BUDGET = timedelta(seconds=1)
+        functions, kinds = ("order_received", "order_validated"), {HUNG: hangs, FORCED: raises}
+        cases = [(place(lines=SMALL), function, why) for function in functions for why in kinds]
+        for order, function, why in cases:
+            faults.plan(order, function, kinds[why])
 
-        order = place(lines=SMALL)
-        wait_for_status(order, "in_review")
-        approve(order, as_alice)
-        wait_for_status(order, "failed")
+        request.getfixturevalue("engine")
 
-        assert order.outcome.startswith("It was not done within the 3 s that the machine may take.")
-        assert charges(order) == in_ledger
-        assert {(payment.kind, payment.status) for payment in order.payments.all()} == payments
-        assert order.reservations.get().state == "released"
+        for order, _, why in cases:
+            wait_for_status(order, "failed")
+            assert order.outcome == f"It was not done within the 1 s that the machine may take. {why}"
+            assert events_of(order) == ["place", "receive", "fail", "finish_undo"]
+
+    def test_an_order_that_runs_out_of_it_later_is_undone(
+        self, faults: Faults, in_review: Callable[[int], list[Order]], as_alice: Actor
+    ) -> None:
+        orders = in_review(4)
+        uncharged, charged = orders[:2], orders[2:]
+        for function, pair in (("payment_charged", uncharged), ("package_prepared", charged)):
+            for order, fault in zip(pair, (hangs, raises), strict=True):
+                faults.plan(order, function, fault)
+
+        for order in orders:
+            approve(order, as_alice)
+
+        for order in orders:
+            wait_for_status(order, "failed")
+            assert order.outcome.startswith("It was not done within the 3 s that the machine may take.")
+            assert order.reservations.get().state == "released"
+        for order in uncharged:
+            assert charges(order) == [("charge", 20_000, "voided")]
+            assert payments_of(order) == {("charge", "cancelled"), ("refund", "cancelled")}
+        for order in charged:
+            assert charges(order) == [("charge", 20_000, ""), ("refund", 20_000, "")]
+            assert payments_of(order) == {("charge", "succeeded"), ("refund", "succeeded")}
         assert Product.objects.get(sku="LAMP").stock == 1_000
 
     def test_people_may_take_longer_than_the_machine(
-        self, lucky: None, engine: Engine, place: PlaceOrder, as_alice: Actor, settings: Settings
+        self, lucky: None, engine: Engine, place: PlaceOrder, as_alice: Actor
     ) -> None:
-        settings.ORDER_BUDGET = timedelta(seconds=3)
         order = place(lines=SMALL, decide_within=timedelta(seconds=5))  # the reminder comes after 4 s
         wait_until(lambda: "remind" in events_of(order))
 
@@ -350,30 +378,26 @@ class TestBudget:
 
         wait_for_status(order, "completed")
 
-    @pytest.mark.parametrize("function", ["carrier_dispatched", "order_shipped"])
     def test_from_dispatching_on_it_is_not_undone(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        lucky: None,
-        engine: Engine,
-        place: PlaceOrder,
-        as_alice: Actor,
-        settings: Settings,
-        function: str,
+        self, faults: Faults, in_review: Callable[[int], list[Order]], as_alice: Actor
     ) -> None:
-        settings.ORDER_BUDGET = timedelta(seconds=3)  # a busy machine needs some of it for what comes before
-        tries = itertools.count(1)
+        orders = in_review(2)
+        for order, function in zip(orders, ("carrier_dispatched", "order_shipped"), strict=True):
+            tries = itertools.count(1)
 
-        async def in_the_end(_: object) -> str:
-            if next(tries) < 70:
-                await asyncio.sleep(300)
-            return "Done"
+            async def in_the_end(tries: Iterator[int] = tries) -> None:
+                if next(tries) < 60:
+                    await asyncio.sleep(300)
 
-        monkeypatch.setattr(assignment, function, in_the_end)
+            faults.plan(order, function, in_the_end)
 
-        order = place(lines=SMALL)
-        wait_for_status(order, "in_review")
-        approve(order, as_alice)
-        wait_for_status(order, "completed")
+        for order in orders:
+            approve(order, as_alice)
 
-        assert charges(order) == [("charge", 20_000, "")]
+        for order in orders:
+            wait_for_status(order, "completed")
+            assert charges(order) == [("charge", 20_000, "")]
+
+
+def payments_of(order: Order) -> set[tuple[str, str]]:
+    return set(order.payments.values_list("kind", "status"))

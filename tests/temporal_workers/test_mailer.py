@@ -371,8 +371,14 @@ class TestMailer:
         assert sorted(server.subjects) == sorted(f"Order {order} is cancelled" for order in orders)
 
     def test_a_server_that_comes_back_gets_what_waited_once(
-        self, server: MailServer, cancelled: Cancelled, mailer: Mailer, alarmed: threading.Event
+        self,
+        server: MailServer,
+        cancelled: Cancelled,
+        mailer: Mailer,
+        alarmed: threading.Event,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(posting, "FIRST_PAUSE", timedelta(seconds=0.5))
         server.stop()
         orders = [cancelled() for _ in range(3)]
         assert alarmed.wait(30)

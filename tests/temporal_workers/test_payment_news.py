@@ -4,10 +4,10 @@ After each test the bank's own ledger and our payments say the same.
 """
 
 import asyncio
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,19 +88,24 @@ class TestWithAnEngine:
         assert payments_of(asked) == {"charge": "failed"}
         assert asked.reservations.get().state == "released"
 
-    @pytest.mark.parametrize("round_", range(5))
-    def test_confirmed_and_cancelled_at_the_same_instant(self, asked: Order, as_alice: Actor, round_: int) -> None:
-        def cancel() -> None:
-            undoing.cancel(order_id=asked.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
+    def test_confirmed_and_cancelled_at_the_same_instant(self, place: PlaceOrder, as_alice: Actor) -> None:
+        def cancel(order: Order) -> None:
+            undoing.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="Ordered twice")
 
-        at_once(lambda: customer(asked, "confirm"), cancel)
-        wait_for_status(asked, "cancelled")
+        orders = [place(lines=SMALL) for _ in range(5)]
+        for order in orders:
+            wait_for_status(order, "awaiting_customer")
 
-        assert kept_at_the_bank(asked) == 0
-        assert payments_of(asked) in (
-            {"charge": "succeeded", "refund": "succeeded"},
-            {"charge": "cancelled", "refund": "cancelled"},
-        )
+        for order in orders:
+            at_once(partial(customer, order, "confirm"), partial(cancel, order))
+
+        for order in orders:
+            wait_for_status(order, "cancelled")
+            assert kept_at_the_bank(order) == 0
+            assert payments_of(order) in (
+                {"charge": "succeeded", "refund": "succeeded"},
+                {"charge": "cancelled", "refund": "cancelled"},
+            )
 
     def test_news_after_the_order_was_cancelled_is_late_and_harmless(self, asked: Order, as_alice: Actor) -> None:
         reference = asked.payments.get().provider_reference
@@ -143,19 +148,20 @@ class TestDeadline:
 
         assert order.reviews.get().decision == "settled"
 
-    @pytest.mark.parametrize("round_", range(3))
-    def test_a_confirmation_at_the_very_deadline_charges_once(self, place: PlaceOrder, round_: int) -> None:
-        order = place(lines=SMALL)
-        wait_for_status(order, "awaiting_customer")
-        confirm_by = order.payments.get().confirm_by
-        assert confirm_by is not None
+    def test_a_confirmation_at_the_very_deadline_charges_once(self, place: PlaceOrder) -> None:
+        orders = [place(lines=SMALL) for _ in range(3)]
+        asked = Payment.objects.exclude(confirm_by=None).order_by("confirm_by").select_related("order")
+        wait_until(lambda: asked.count() == 3)
 
-        threading.Event().wait((confirm_by - datetime.now(UTC)).total_seconds())
-        customer(order, "confirm")
-        wait_for_status(order, "completed")
+        for payment in asked:
+            assert payment.confirm_by is not None
+            threading.Event().wait((payment.confirm_by - datetime.now(UTC)).total_seconds())
+            customer(payment.order, "confirm")
 
-        assert events_of(order).count("charge") == 1
-        assert said_at_the_bank(order) == [("charge", "", False)]
+        for order in orders:
+            wait_for_status(order, "completed")
+            assert events_of(order).count("charge") == 1
+            assert said_at_the_bank(order) == [("charge", "", False)]
 
 
 class TestOrdinaryCharges:
@@ -244,22 +250,16 @@ class TestKilledWorker:
         yield process
         process.kill()
 
-    @pytest.mark.parametrize("struck_after", ["charge_requested", "ask_customer", "charge"])
-    def test_an_order_whose_customer_confirms_outlives_it(
-        self, process: WorkerProcess, place: PlaceOrder, struck_after: str
+    def test_an_order_whose_customer_confirms_outlives_it_at_each_turn(
+        self, process: WorkerProcess, place: PlaceOrder
     ) -> None:
         order = place(lines=SMALL)
-        if struck_after == "charge":
-            wait_for_status(order, "awaiting_customer")
-            customer(order, "confirm")
-        wait_until(lambda: struck_after in events_of(order))
-
-        process.signal(signal.SIGKILL)
-        process.wait()
-        process.start()
-        if struck_after != "charge":
-            wait_for_status(order, "awaiting_customer")
-            customer(order, "confirm")
+        for struck_after in ("charge_requested", "ask_customer", "charge"):
+            if struck_after == "charge":
+                wait_for_status(order, "awaiting_customer")
+                customer(order, "confirm")
+            wait_until(order.events.filter(type=struck_after).exists)
+            process.kill_and_replace()
         wait_for_status(order, "completed")
 
         events = events_of(order)
