@@ -162,12 +162,12 @@ def copy_of_the_desk(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the image holds, with its files collected by the Dockerfile's own command."""
+    """What the image holds, with its files collected and compiled by the Dockerfile's own commands."""
     folder = copy_of_the_desk(tmp_path_factory.mktemp("image") / "desk")
-    (collect,) = [rest for instruction, rest in instructions() if instruction == "RUN" and "collectstatic" in rest]
-    subprocess.run(
-        ["/bin/sh", "-c", collect], cwd=folder, env={"PATH": f"{BIN}:{os.environ['PATH']}"}, check=True, timeout=60
-    )
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    for program in ("collectstatic", "compileall"):
+        (line,) = [rest for instruction, rest in instructions() if instruction == "RUN" and program in rest]
+        subprocess.run(["/bin/sh", "-c", line], cwd=folder, env=environment, check=True, timeout=60)
     return folder
 
 

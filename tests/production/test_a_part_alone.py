@@ -75,9 +75,15 @@ class Checkout:
         )
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_of_the_desk(tmp_path_factory.mktemp("alone") / "desk")
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(copy_of_the_desk(tmp_path / "desk"), f"postgresql://desk@127.0.0.1:{free_port()}/desk")
+def checkout(untouched: Path) -> Checkout:
+    """One for all that comes to nothing, so that it leaves nothing."""
+    return Checkout(untouched, f"postgresql://desk@127.0.0.1:{free_port()}/desk")
 
 
 @pytest.fixture
@@ -90,8 +96,8 @@ def empty_database() -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_the_readmes_commands_lead_to_a_page_that_answers(checkout: Checkout, empty_database: str) -> None:
-    checkout.database_url = empty_database
+def test_the_readmes_commands_lead_to_a_page_that_answers(tmp_path: Path, empty_database: str) -> None:
+    checkout = Checkout(copy_of_the_desk(tmp_path / "desk"), empty_database)
 
     prepared = checkout.run(PREPARE)
     assert prepared.returncode == 0, prepared.stderr
