@@ -1,6 +1,6 @@
 """Workers that name their build, two builds side by side, and the command line that docs/operations.md gives."""
 
-import json
+import asyncio
 import runpy
 import subprocess
 import threading
@@ -15,7 +15,9 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django.fixtures import Settings
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentVersionRequest
 from temporalio.service import RPCError
 
 from devstack.servers import BIN
@@ -63,16 +65,19 @@ def temporal_worker_deployment(*arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
-def wait_for_both_queues(deployment: str, build_id: str) -> None:
+@async_to_sync
+async def wait_for_both_queues(deployment: str, build_id: str) -> None:
     """Ask Temporal until it knows workers of this build on both queues."""
-    for _ in range(200):
-        version = ["--deployment-name", deployment, "--build-id", build_id]
-        described = temporal_worker_deployment("describe-version", *version)
-        if described.returncode == 0:
-            known = json.loads(described.stdout).get("taskQueuesInfos", [])
-            if len({queue["name"] for queue in known}) == 2:
+    client = await connect(lazy=False)
+    version = WorkerDeploymentVersion(deployment_name=deployment, build_id=build_id)
+    asked = DescribeWorkerDeploymentVersionRequest(namespace=client.namespace, deployment_version=version)
+    for _ in range(600):
+        with suppress(RPCError):
+            described = await client.workflow_service.describe_worker_deployment_version(asked)
+            if len({queue.name for queue in described.worker_deployment_version_info.task_queue_infos}) == 2:
                 return
-    raise AssertionError(f"Temporal does not know {build_id}: {described.stdout}{described.stderr}")
+        await asyncio.sleep(0.05)  # Temporal tells nobody
+    raise AssertionError(f"Temporal does not know {build_id}")
 
 
 def make_current(deployment: str, build_id: str) -> None:
