@@ -148,6 +148,7 @@
       let next = null;
       for (const item of [...part.children].reverse()) {
         const known = document.getElementById(item.id);
+        if (!known && old.dataset.show && !item.matches(`.quiet, .about-${old.dataset.show}`)) continue; // it is narrowed
         if (!known) {
           item.classList.add("arrived");
           old.insertBefore(item, next);

@@ -164,7 +164,7 @@ def deadline(review: Review) -> SafeString:
     return format_html(
         '<time class="due {}" datetime="{}" title="{} by {}. {}" data-due>{}</time>',
         wording.urgency(left),
-        review.due_at.isoformat(),
+        review.due_at.isoformat(timespec="seconds"),
         "Help" if review.kind == Review.Kind.ATTENTION else "Decide",
         on_hover(review.due_at),
         at_deadline(review),

@@ -137,6 +137,29 @@ def test_nothing_moves_by_itself_when_others_decide_and_orders_come_in(stack: St
     visitors.leave()
 
 
+def test_the_queue_comes_with_little(stack: Stack, chromium_browser: Browser) -> None:
+    visitors = Visitors(chromium_browser, stack)
+    rest = [stack.hands("place", name=f"One of Fifty {n}", reviewed=True) for n in range(50)]
+    page = visitors.browser_of("alice").new_page()
+    network = page.context.new_cdp_session(page)
+    asked: dict[str, str] = {}
+    weight: dict[str, int] = {}  # with the answers' headers
+    network.on("Network.responseReceived", lambda told: asked.update({told["requestId"]: told["type"]}))
+    network.on("Network.loadingFinished", lambda told: weight.update({told["requestId"]: told["encodedDataLength"]}))
+    network.send("Network.enable")
+
+    page.goto("/")
+
+    expect(page.locator("tr.row")).to_have_count(50)
+    expect(page.locator("#live-sign")).to_have_text("Live")
+    of_the_page = [key for key, kind in asked.items() if kind in {"Document", "Stylesheet", "Script"}]
+    assert len(of_the_page) <= 5
+    assert sum(weight[key] for key in of_the_page) <= 45_000, [weight[key] for key in of_the_page]
+    visitors.leave()
+    for order in rest:
+        stack.hands("cancel", order=order["number"], by="dana")
+
+
 def test_no_page_and_no_state_keeps_anybody_out(stack: Stack, chromium_browser: Browser) -> None:
     visitors, examiner = Visitors(chromium_browser, stack), Examiner()
     visitors.on_answer = examiner.hear
