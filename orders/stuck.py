@@ -13,7 +13,7 @@ from functools import partial
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from orders import wording
 from orders.models import Event, Order, Outbox, Payment, Review
@@ -140,10 +140,12 @@ def _error(said: dict[str, str]) -> str:
     return said.get("error") or said.get("reason", "")
 
 
-def open_orders(*, before: datetime) -> Iterator[uuid.UUID]:
-    """Every order that has not ended and whose status is from before that instant."""
-    still_open = Order.objects.filter(status__in=OPEN, status_at__lt=before)
-    return still_open.order_by(F("id")).values_list("pk", flat=True).iterator()
+def open_orders(*, before: datetime) -> list[uuid.UUID]:
+    """Every order that has not ended and whose status is from before that instant.
+
+    All at once: for a first part of them PostgreSQL would walk through all orders by their key.
+    """
+    return list(Order.objects.filter(status__in=OPEN, status_at__lt=before).order_by("id").values_list("pk", flat=True))
 
 
 def standing(order_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Order]:
