@@ -80,6 +80,11 @@ class Filter:
         return any(self._value(name) for name in NARROWING)
 
     @property
+    def is_of_orders(self) -> bool:
+        """Whether it asks, besides the status, for what only the order itself tells."""
+        return any(self._value(name) for name in OF_ORDERS)
+
+    @property
     def is_of_open_reviews(self) -> bool:
         """Whether it asks for what only an order has that waits for people."""
         return bool(self.due or self.asked or self.assignee)
@@ -113,6 +118,7 @@ class Filter:
 
 ALL = Filter()
 NAMES = tuple(field.name for field in fields(Filter))
+OF_ORDERS = ("q", "amount_from", "amount_to", "sku", "country", "placed", "customer")
 NARROWING = tuple(name for name in NAMES if name != "sort")
 
 

@@ -182,17 +182,20 @@ def queue_page(
     newest, newest_return = (
         Review.objects.order_by("-id").values_list("id", Subquery(_returns().order_by("-id").values("id")[:1])).first()
     ) or (0, 0)
-    fitting, count = queue_that_fits(wanted, at=at, viewer=viewer), None
-    if wanted.narrows:
-        keys = list(counted_queue(wanted, at=at, viewer=viewer))
-        count = capped(len(keys))
-        if not count.more:
-            fitting = Review.objects.filter(order__in=keys, decision="")
     by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
-    if by.of_reviews or (count and not count.more):
-        found = list(by.after(fitting, after).select_related(*_SHOWN_IN_QUEUE)[: PAGE + 1])
-    else:
+    fitting: QuerySet[Review] | None = None
+    count = None
+    if wanted.narrows:
+        counted = counted_queue(wanted, at=at, viewer=viewer)
+        count = capped(counted.count())
+        if not count.more and (wanted.is_of_orders or not by.of_reviews):
+            fitting = Review.objects.filter(order__in=list(counted), decision="")
+    if fitting is None and by.of_reviews:
+        fitting = queue_that_fits(wanted, at=at, viewer=viewer)
+    if fitting is None:
         found = _along_orders(wanted, at=at, viewer=viewer, after=after)
+    else:
+        found = list(by.after(fitting, after).select_related(*_SHOWN_IN_QUEUE)[: PAGE + 1])
     shown = found[:PAGE]
     return QueuePage(
         rows=[Row(review.order, review) for review in shown],
@@ -383,7 +386,7 @@ def counted_queue(
 
     Where only reviews are asked, along the queue's own index: in the table, what waits lies mostly at the end.
     """
-    if _of_order(replace(wanted, status=""), at=at):
+    if wanted.is_of_orders:
         return _waiting(wanted, at=at, viewer=viewer).values_list("pk", flat=True)[: COUNT_UP_TO + 1]
     fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     return fitting.order_by("due_at", "id").values_list("order_id", flat=True)[: COUNT_UP_TO + 1]
@@ -480,13 +483,10 @@ def orders_page(
     """
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
     fitting = _rows_that_fit(wanted, at=at, viewer=viewer, by=by)
-    if wanted.narrows:
-        keys = list(fitting.order_by().values_list("pk", flat=True)[: COUNT_UP_TO + 1])
-        count = capped(len(keys))
-        if not count.more:
-            fitting = fitting.model.objects.filter(pk__in=keys)
-    else:
-        count = _count(fitting)
+    count = _count(fitting)
+    if wanted.narrows and not count.more:
+        keys = fitting.order_by().values_list("pk", flat=True)[: COUNT_UP_TO + 1]
+        fitting = fitting.model.objects.filter(pk__in=list(keys))
     found = list(by.after(fitting, newer_than or older_than, backwards=newer_than is not None)[: PAGE + 1])
     shown, more = found[:PAGE], len(found) > PAGE
     if newer_than:

@@ -10,10 +10,10 @@ from tests.orders.conftest import SignedIn
 
 MOST = {
     "/": 20,
-    "/?country=DE&amount_from=1&q=ann&sku=LAMP&sort=amount": 24,
+    "/?country=DE&amount_from=1&q=ann&sku=LAMP&sort=amount": 23,
     "/?order={order}": 19,
     "/orders/": 11,
-    "/orders/?country=DE&risk_from=0.1&q=ann&sku=LAMP": 12,
+    "/orders/?country=DE&risk_from=0.1&q=ann&sku=LAMP": 13,
     "/orders/{order}/": 23,
     "/me/": 14,
     "/team/": 13,
