@@ -795,15 +795,17 @@ def test_it_tells_how_far_it_is(terminal: bool, ending: str) -> None:
 
 # Cut off in the middle
 
+MANY = 240  # orders: enough for one to be in the middle of
+
 
 @pytest.fixture
 def long_file(write: WriteFile) -> Path:
-    lines = [_line(reference=f"A{n}", sku=sku) for n in range(600) for sku in ("LAMP", "RUG", f"NEW-{n % 50}")]
+    lines = [_line(reference=f"A{n}", sku=sku) for n in range(MANY) for sku in ("LAMP", "RUG", f"NEW-{n % 50}")]
     return write(*lines)
 
 
 def _is_complete() -> bool:
-    """Each of the 600 orders once, with its three lines, one event and one word for the engine."""
+    """Each of the orders once, with its three lines, one event and one word for the engine."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -817,7 +819,7 @@ def _is_complete() -> bool:
             ) AS told
             """
         )
-        return bool(cursor.fetchone() == (600, 600, True))
+        return bool(cursor.fetchone() == (MANY, MANY, True))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -827,13 +829,13 @@ def test_killed_in_the_middle_and_run_again_it_is_complete_and_nothing_is_double
         process.kill()
         process.wait()
     before = Order.objects.count()
-    assert 40 < before < 600
+    assert 40 < before < MANY
     assert OrderLine.objects.count() == 3 * before
 
     said = _import(long_file, "--create-products")
 
     assert _is_complete()
-    assert _sums(said) == ([1_800, 1_800 - 3 * before, 3 * before, 0], [600, 600 - before, before, 0])
+    assert _sums(said) == ([3 * MANY, 3 * (MANY - before), 3 * before, 0], [MANY, MANY - before, before, 0])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -873,7 +875,7 @@ def test_two_at_once_place_each_order_once(long_file: Path, tmp_path: Path) -> N
 
     assert (one.returncode, other.returncode) == (0, 0)
     assert _is_complete()
-    assert sum(_sums(text)[1][1] for text in said) == 600
+    assert sum(_sums(text)[1][1] for text in said) == MANY
     assert all(_adds_up(text) for text in said)
 
 
@@ -884,6 +886,6 @@ def test_reading_holds_no_more_than_one_order_at_a_time(long_file: Path) -> None
     orders = imports.orders_of(table, now=datetime.now(UTC), refuse=lambda row, reason, told: refused.append(reason))
 
     assert next(orders).reference == "A0"
-    assert table.rows == 1_800
-    assert len(list(orders)) == 599
+    assert table.rows == 3 * MANY
+    assert len(list(orders)) == MANY - 1
     assert refused == []

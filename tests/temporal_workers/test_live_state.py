@@ -31,6 +31,7 @@ from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import SimulatedBank, SimulatedCarrier
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import SECONDS_TO_SETTLE, Engine, wait_for_status, wait_until
+from tests.threads import at_once
 
 HOUR = timedelta(hours=1)
 SMALL = [NewLine("LAMP", 1, 20_000)]
@@ -205,28 +206,29 @@ class TestWhoWatches:
     def tries_follow_soon(self) -> None:
         """As in production: who watches looks once a second."""
 
-    @pytest.mark.parametrize("form", [[], ["--json"]])
-    def test_is_told_of_tries_that_fail(
-        self, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch, engine: Engine, form: list[str]
+    def test_is_told_of_tries_that_fail_in_words_and_in_json(
+        self, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch, engine: Engine
     ) -> None:
         calls, charge = itertools.count(), SimulatedBank.charge
 
         async def late(bank: SimulatedBank, **asked: Any) -> Any:
-            if next(calls) < 4:
+            if next(calls) < 3:
                 raise ProviderUnavailable("The bank is closed.")
             return await charge(bank, **asked)
 
         monkeypatch.setattr(SimulatedBank, "charge", late)
-        order, said = place(lines=SMALL), io.StringIO()
+        order, words, as_json = place(lines=SMALL), io.StringIO(), io.StringIO()
 
-        call_command("order", "watch", order.number, *form, stdout=said)
-
-        lines = [line for line in said.getvalue().splitlines() if "bank is closed" in line]
-        assert lines
-        assert all(
-            '"last_error": "The bank is closed."' in line if form else "Charging the card, " in line for line in lines
+        at_once(
+            lambda: call_command("order", "watch", order.number, stdout=words),
+            lambda: call_command("order", "watch", order.number, "--json", stdout=as_json),
         )
-        assert said.getvalue().count("Completed") == 1
+
+        for said, told in ((words, "Charging the card, "), (as_json, '"last_error": "The bank is closed."')):
+            lines = [line for line in said.getvalue().splitlines() if "bank is closed" in line]
+            assert lines
+            assert all(told in line for line in lines)
+            assert said.getvalue().count("Completed") == 1
 
 
 def from_api(order: Order) -> dict[str, Any]:
