@@ -139,7 +139,8 @@ def test_nothing_moves_by_itself_when_others_decide_and_orders_come_in(stack: St
 
 def test_the_queue_comes_with_little(stack: Stack, chromium_browser: Browser) -> None:
     visitors = Visitors(chromium_browser, stack)
-    rest = [stack.hands("place", name=f"One of Fifty {n}", reviewed=True) for n in range(50)]
+    missing = 50 - len(stack.hands("with_status", status="in_review"))
+    rest = [stack.hands("place", name=f"One of Fifty {n}", reviewed=True) for n in range(missing)]
     page = visitors.browser_of("alice").new_page()
     network = page.context.new_cdp_session(page)
     asked: dict[str, str] = {}
