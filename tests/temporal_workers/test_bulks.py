@@ -15,6 +15,7 @@ from orders.services import bulk, reviewing
 from orders.services.actors import Actor
 from orders.services.transitions import ActionRefused
 from orders.states import TERMINAL, Action
+from temporal_workers import listening
 from temporal_workers.bulks import BulkRunner
 from tests import judge
 from tests.conftest import PlaceOrder
@@ -125,3 +126,18 @@ def test_several_runners_and_a_person_decide_on_each_order_once(
     assert begun.refused == by_hand
     assert [order.events.filter(type__in=["approve", "reject"]).count() for order in many] == [1] * 12
     assert [order.outbox.filter(message__in=["approve", "reject"]).count() for order in many] == [1] * 12
+
+
+def test_a_runner_that_waits_for_news_stops_when_it_is_told_to(
+    runners: list[BulkRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "LOOK_EVERY", 600.0)
+    looked = threading.Event()
+    monkeypatch.setattr(BulkRunner, "work", lambda _: looked.set())
+    runners[0].start()
+    assert looked.wait(30)
+
+    runners[0].stop()
+
+    runners[0].join(30)
+    assert BulkRunner.name not in [thread.name for thread in threading.enumerate()]
