@@ -118,13 +118,14 @@ def begin(
     Asked a second time under the same id by the same person, it answers with what was begun.
 
     Raises NotPermitted, TooMany, UnknownOrder, UnknownReason, NotAColleague, DeadlineRefused, and ActionRefused where
-    no order was chosen, or note or time are not fit.
+    no order was chosen, note or time are not fit, or something is there that this action does not take.
     """
     authorise(actor, action)
     if actor.user is None:
         raise NotPermitted(f"{actor.name} is nobody who decides.")
     if len(chosen) > MOST:
         raise TooMany(len(chosen))
+    _check_one_thing(action, more=more, to=to, code=code)
     named = reviewing.reason_in_use(code) if action == Action.REJECT and code else None
     note = reviewing.checked_note(action, note, needed=named is None)
     if action == Action.EXTEND and not (more and timedelta(0) < more <= reviewing.LONGEST_REVIEW):
@@ -155,6 +156,17 @@ def begin(
     if bulk.made_by_id != actor.user.pk:
         raise NotPermitted("Somebody else has begun this one.")
     return bulk
+
+
+def _check_one_thing(action: Action, *, more: timedelta | None, to: str, code: str) -> None:
+    """What is of another action would have it carried out as that one, and told as this."""
+    for given, of, refusal in (
+        (more, Action.EXTEND, "Only an extension takes a time."),
+        (to, Action.HAND_OVER, "Only what is handed over goes to a colleague."),
+        (code, Action.REJECT, "Only a rejection takes a code."),
+    ):
+        if given and action != of:
+            raise ActionRefused(refusal)
 
 
 # Carrying out
@@ -229,7 +241,8 @@ def _do(bulk: Bulk, members: Sequence[BulkMember], *, at: datetime) -> None:
     action, actor = Action(bulk.action), Actor.operator(bulk.made_by)
     reviews, refusals = _look([(member.order, member.seen) for member in members], action, actor=actor, at=at)
     waits = [(member.order, reviews[member.order_id][0]) for member in members if member.order_id not in refusals]
-    refusals |= _refused_so(bulk, waits, actor=actor, at=at)
+    seen = {member.order_id: member.seen for member in members}
+    refusals |= _refused_so(bulk, waits, seen, actor=actor, at=at)
     _write(bulk, [(order, review) for order, review in waits if order.pk not in refusals], actor=actor, at=at)
     became: defaultdict[tuple[BulkMember.Result, str], list[BulkMember]] = defaultdict(list)
     for member in members:
@@ -238,7 +251,9 @@ def _do(bulk: Bulk, members: Sequence[BulkMember], *, at: datetime) -> None:
         _mark(those, result, why=why, at=at)
 
 
-def _refused_so(bulk: Bulk, waits: Sequence[tuple[Order, Review]], *, actor: Actor, at: datetime) -> Refusals:
+def _refused_so(
+    bulk: Bulk, waits: Sequence[tuple[Order, Review]], seen: Mapping[uuid.UUID, int], *, actor: Actor, at: datetime
+) -> Refusals:
     """Why some of the orders cannot have what this bulk is about, or nothing can be done any more by who began it."""
     try:
         authorise(actor, Action(bulk.action))
@@ -251,6 +266,10 @@ def _refused_so(bulk: Bulk, waits: Sequence[tuple[Order, Review]], *, actor: Act
             found[order.pk] = reviewing.wrong_with_deadline(review, due_at, actor=actor, at=at)
         if bulk.colleague:
             found[order.pk] = claiming.wrong_with_colleague(review, bulk.colleague)
+    if bulk.colleague:
+        ours = (None, actor.user, bulk.colleague)
+        others = [(order, seen[order.pk]) for order, review in waits if holding.holder(review, at=at) not in ours]
+        found |= holding.stale(others, Action.HAND_OVER, holding.LEAVES_IN_HAND)
     return {order_id: refusal for order_id, refusal in found.items() if refusal}
 
 

@@ -224,6 +224,21 @@ def test_orders_are_handed_over_to_a_colleague_who_may_decide_on_them(
     assert results(by_dana) == [("refused", "It was escalated, and bob is no lead."), ("done", "")]
 
 
+def test_a_lead_takes_none_out_of_hands_that_were_not_seen(
+    waiting: Waiting, bob: User, as_alice: Actor, lead: User
+) -> None:
+    seen, unseen = waiting(2)
+    claiming.claim(order_id=seen.pk, actor=as_alice, at=datetime.now(UTC))
+    seen.refresh_from_db()
+    given = begin([seen, unseen], Actor.operator(lead), Action.HAND_OVER, to="bob")
+    claiming.claim(order_id=unseen.pk, actor=as_alice, at=datetime.now(UTC))
+
+    carry_out_all()
+
+    assert results(given) == [("done", ""), ("refused", "Since you looked: claim by alice. Look again, then decide.")]
+    assert [order.reviews.get().claimed_by for order in (seen, unseen)] == [bob, as_alice.user]
+
+
 def test_more_time_for_many_leaves_each_in_the_hands_that_it_is_in(
     waiting: Waiting, lead: User, as_alice: Actor
 ) -> None:
@@ -337,9 +352,13 @@ def test_it_takes_5000_orders_and_no_more(order_in_review: Order, as_alice: Acto
         (Action.EXTEND, {"note": "Strike"}, "Say how much time"),
         (Action.EXTEND, {"note": "Strike", "more": timedelta(0)}, "Say how much time"),
         (Action.EXTEND, {"more": timedelta(hours=1)}, "Give a reason"),
+        (Action.REJECT, {"note": "Fraud", "more": timedelta(hours=1)}, "Only an extension takes a time"),
+        (Action.APPROVE, {"more": timedelta(hours=1)}, "Only an extension takes a time"),
+        (Action.APPROVE, {"to": "dana"}, "Only what is handed over"),
+        (Action.APPROVE, {"code": "fraud"}, "Only a rejection takes a code"),
     ],
 )
-def test_it_refuses_what_says_too_little_and_keeps_nothing(
+def test_it_refuses_what_says_too_little_or_asks_for_two_things_and_keeps_nothing(
     order_in_review: Order, lead: User, action: Action, more: dict[str, Any], wrong: str
 ) -> None:
     with pytest.raises(ActionRefused, match=wrong):
