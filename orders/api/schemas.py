@@ -475,7 +475,7 @@ class BulkPreviewOut(Schema):
 
 class ChosenIn(In):
     id: UUID
-    version: Annotated[int, Field(strict=True, ge=0)] = Field(description="The one that you decided on.")
+    version: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = Field(description="The one that you decided on.")
 
 
 class BulkIn(In):

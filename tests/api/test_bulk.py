@@ -148,6 +148,7 @@ ONE = [{"id": UNKNOWN, "version": 1}]
         ({"action": "extend", "orders": ONE, "more_seconds": 18_000, "reason": "Strike"}, "more_seconds"),
         ({"action": "hand_over", "orders": ONE}, "to"),
         ({"action": "hand_over", "orders": ONE, "to": "nobody"}, "to"),
+        ({"action": "approve", "orders": [{"id": UNKNOWN, "version": 2**31}]}, "orders[0].version"),
     ],
 )
 def test_what_is_wrong_names_its_field_and_begins_nothing(
@@ -164,6 +165,11 @@ def test_what_is_wrong_names_its_field_and_begins_nothing(
         ({"action": "approve"}, "orders"),
         ({"action": "approve", "orders": [UNKNOWN], "filter": "country=FR"}, "orders"),
         ({"action": "approve", "filter": "amount_to=nothing"}, "filter"),
+        ({"action": "approve", "filter": "contry=DE"}, "filter"),
+        ({"action": "approve", "filter": "?country=DE"}, "filter"),
+        ({"action": "approve", "filter": "country=DE&country=FR"}, "filter"),
+        ({"action": "approve", "filter": "assignee=\ud800"}, "filter"),
+        ({"action": "approve", "filter": "&" * 2_000}, "filter"),
         ({"action": "approve", "orders": ["x"]}, "orders[0]"),
     ],
 )
