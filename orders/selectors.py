@@ -535,6 +535,8 @@ def _rows_that_fit(
     if by.column == "due_at":
         return queue_that_fits(wanted, at=at, viewer=viewer)
     conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
+    if wanted.is_of_open_reviews:
+        conditions &= Q(decision="")
     # An order is put to review once at most; it may need help any number of times.
     return Review.objects.filter(conditions, kind=Review.Kind.APPROVAL)
 

@@ -1,6 +1,7 @@
 """What lists show: the same filter in the URL, in the queue and among all orders."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,8 @@ from django.utils import timezone
 from orders import filters, money, selectors
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, Filter, Sort
 from orders.models import Order, Payment, Review
+from orders.services import reviewing
+from orders.services.actors import Actor
 from orders.services.placing import Address, NewLine
 from tests.conftest import PlaceOrder
 
@@ -188,6 +191,20 @@ def test_each_field_narrows_the_queue_and_the_list_of_all_orders(
     assert {names[order.pk] for order in orders.orders} == found
     assert {names[row.order.pk] for row in queue.rows} == found - {"placed"}
     assert orders.count.number == len(found)
+
+
+@pytest.mark.parametrize("sort", ORDERS_SORTS)
+@pytest.mark.parametrize("wanted", [Filter(due="30d"), Filter(asked="leads"), Filter(assignee="nobody")])
+def test_what_is_asked_of_open_reviews_lets_nothing_decided_in_by_any_sort(
+    order_in_review: Order, as_bob: Actor, wanted: Filter, sort: Sort
+) -> None:
+    now = timezone.now()
+    reviewing.approve(order_id=order_in_review.pk, actor=as_bob, at=now)
+    order_in_review.reviews.update(level=Review.Level.LEAD)
+
+    page = selectors.orders_page(at=now, wanted=replace(wanted, sort=sort))
+
+    assert (list(page.orders), page.count.number) == ([], 0)
 
 
 @pytest.mark.parametrize("sort", Sort)
