@@ -418,8 +418,10 @@ def came_since(newest_review: int, newest_return: int, *, except_orders: Collect
     most = NEW_UP_TO + len(except_orders)
     waiting = Review.objects.filter(in_queue(at=timezone.now()))
     opened = waiting.filter(id__gt=newest_review).order_by("id").values_list("order_id", flat=True)[:most]
-    returned = _returns().filter(id__gt=newest_return).order_by("id").values_list("order_id", flat=True)[:most]
-    back = waiting.filter(order_id__in=returned).values_list("order_id", flat=True)
+    # What came back and was decided since leaves its place among the first to those that wait.
+    still_waits = Exists(waiting.filter(order=OuterRef("order")))
+    returned = _returns().filter(still_waits, id__gt=newest_return).order_by("id")
+    back = returned.values_list("order_id", flat=True)[:most]
     return [order_id for order_id in dict.fromkeys([*opened, *back]) if order_id not in except_orders][:NEW_UP_TO]
 
 

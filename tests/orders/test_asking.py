@@ -335,3 +335,18 @@ def test_what_needs_help_waits_for_the_customer_too(undeliverable_order: Order, 
     undeliverable_order.refresh_from_db()
     assert undeliverable_order.status == "undeliverable"
     assert is_in_queue(undeliverable_order, at=now)
+
+
+def test_what_came_back_is_found_behind_many_that_came_back_and_wait_no_longer(
+    place: PlaceOrder, as_alice: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "NEW_UP_TO", 1)
+    decided, waits = place(), place()
+    for order in (decided, waits):
+        reviewing.receive_order(order_id=order.pk, at=now)
+        reviewing.validate_order(order_id=order.pk, at=now)
+        asking.snooze(order_id=order.pk, actor=as_alice, at=now, until=now + HOUR, reason="Rain")
+        asking.resume(order_id=order.pk, actor=as_alice, at=now)
+    reviewing.reject(order_id=decided.pk, actor=as_alice, at=now, reason="Fraud")
+
+    assert selectors.came_since(selectors.queue_page(at=now).newest_review, 0, except_orders=[]) == [waits.pk]
