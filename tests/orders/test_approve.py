@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from orders import live
 from orders.models import Order
@@ -96,6 +97,15 @@ def test_a_viewers_script_gets_the_row_with_the_reason(
     assert answer.status_code == 403
     assert f'id="{target}"' in answer.content.decode()
     assert "You can view orders but not decide on them." in answer.content.decode()
+
+
+def test_a_page_shows_refusals_itself_where_debugging_is_on(at_alices: Client, settings: Settings) -> None:
+    settings.DEBUG = True
+
+    page = at_alices.get("/").content.decode()
+
+    assert "django_htmx/htmx-2.min.js" in page
+    assert "django-htmx.js" not in page  # which puts the whole answer in the page's place, and what was typed is gone
 
 
 def test_a_forged_request_is_refused(alice: User, order_in_review: Order) -> None:
