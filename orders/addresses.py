@@ -58,7 +58,8 @@ def wrong_for_country(address: Mapping[str, str]) -> dict[str, str]:
         if not address.get(part, "").strip()
     }
     code = address.get("postal_code", "").strip().upper()
-    if code and rules.patterns and not any(pattern.fullmatch(code) for pattern in rules.patterns):
+    is_one = code.isascii() and any(pattern.fullmatch(code) for pattern in rules.patterns)  # `\d` is any script's
+    if code and rules.patterns and not is_one:
         like = f": they look like {' or '.join(rules.examples)}" if rules.examples else ""
         wrong["postal_code"] = f"is none of {country_name(country)}{like}"
     return wrong

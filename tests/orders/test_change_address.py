@@ -102,6 +102,7 @@ def test_what_is_wrong_is_said_beside_its_field_and_nothing_typed_is_lost(
         ),
         ({"line1": " "}, "line1", "Street and number is missing: addresses there need it."),
         ({"country": "GB", "postal_code": "SW1A 1AA x"}, "postal_code", "Postal code is none of United Kingdom"),
+        ({"postal_code": "\uff17\uff15\uff10\uff10\uff17"}, "postal_code", "Postal code is none of France"),
     ],
 )
 def test_what_the_country_asks_for_is_said_beside_the_field(
