@@ -106,14 +106,16 @@ def test_the_first_sigterm_drains_and_the_order_goes_on_elsewhere(
 
 
 def test_the_second_sigterm_stops_at_once(worker_process: WorkerProcess, place: PlaceOrder) -> None:
-    order = place(lines=[NewLine("RUG", 1, 5_000)])
-    wait_until(lambda: "charge_requested" in events_of(order))
+    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
+        ledger.execute("LOCK TABLE simulator.bank")  # the bank does not answer as long as this is held
+        order = place(lines=[NewLine("RUG", 1, 5_000)])
+        wait_until(lambda: "charge_requested" in events_of(order))
 
-    worker_process.signal(signal.SIGTERM)
-    worker_process.wait_for_line("Draining")
-    worker_process.signal(signal.SIGTERM)
+        worker_process.signal(signal.SIGTERM)
+        worker_process.wait_for_line("Draining")
+        worker_process.signal(signal.SIGTERM)
 
-    assert worker_process.wait() == 128 + signal.SIGTERM
+        assert worker_process.wait() == 128 + signal.SIGTERM
 
 
 class TestFewThreads:
