@@ -22,7 +22,7 @@ from orders.services.asking import CannotWait
 from orders.services.bulk import TooMany, UnknownOrder
 from orders.services.claiming import NotAColleague
 from orders.services.clients import KeyReused
-from orders.services.holding import PageIsStale
+from orders.services.holding import NeverSeen, PageIsStale
 from orders.services.noting import NoteRefused
 from orders.services.placing import DuplicateReference, InvalidOrder
 from orders.services.refunding import AmountRefused
@@ -110,7 +110,7 @@ def _refused_by_service(error: Exception) -> Problem | None:
             return Problem(409, str(error), {"Idempotency-Key": "has been used with another body"})
         case InvalidAddress():
             return Problem(422, "The address was not changed.", error.errors)
-        case PageIsStale():
+        case PageIsStale() | NeverSeen():
             return Problem(409, str(error), {"version": "is not the present one"})
         case ActionRefused():
             return Problem(409, str(error))

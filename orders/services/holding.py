@@ -55,6 +55,13 @@ class PageIsStale(ActionRefused):
         self.event = event
 
 
+class NeverSeen(ActionRefused):
+    """The order has not been at the version that was acted on."""
+
+    def __init__(self, order: Order, seen: int) -> None:
+        super().__init__(f"{order.number} is at version {order.version}; nobody can have seen version {seen}.")
+
+
 IN_NO_HANDS: dict[str, None] = {"claimed_by": None, "claimed_at": None, "claimed_until": None}
 
 
@@ -135,7 +142,7 @@ def act(order: Order, action: Action | str, *, actor: Actor, at: datetime, seen:
 def check_seen(order: Order, action: Action | str, *, seen: int | None, harmless: Collection[str] = HARMLESS) -> None:
     """Hold the version that the actor saw, where they say it, against what has happened since.
 
-    Raises PageIsStale where something has that matters to the action.
+    Raises PageIsStale where something has that matters to the action, NeverSeen for a version that has not been.
     """
     if seen is not None and (refusal := stale([(order, seen)], action, harmless).get(order.pk)):
         raise refusal
@@ -143,16 +150,19 @@ def check_seen(order: Order, action: Action | str, *, seen: int | None, harmless
 
 def stale(
     seen: Collection[tuple[Order, int]], action: Action | str, harmless: Collection[str] = HARMLESS
-) -> Mapping[uuid.UUID, PageIsStale]:
+) -> Mapping[uuid.UUID, ActionRefused]:
     """Those of the orders to which something that matters to the action has happened since that version."""
+    never: dict[uuid.UUID, ActionRefused] = {
+        order.pk: NeverSeen(order, version) for order, version in seen if version > order.version
+    }
     versions = {order.pk: version for order, version in seen if version < order.version}
     if not versions:
-        return {}
+        return never
     since = Event.objects.filter(order__in=versions, sequence__gt=min(versions.values()))
     since = since.exclude(type__in={*harmless} - {action})
     if action not in ANSWERS:
         since = since.exclude(actor_kind=ActorKind.SYSTEM)  # the order has only gone on its way
-    return {
+    return never | {
         event.order_id: PageIsStale(event)
         for event in since.order_by("sequence")
         if event.sequence > versions[event.order_id]

@@ -14,7 +14,7 @@ from django.utils import timezone
 from orders.models import Order
 from orders.services import addressing, asking, attending, claiming, fulfilling, noting, reviewing, signalling, undoing
 from orders.services.actors import Actor
-from orders.services.holding import PageIsStale
+from orders.services.holding import NeverSeen, PageIsStale
 from orders.services.placing import Address
 from orders.states import Action
 
@@ -55,6 +55,17 @@ def test_what_matters_and_came_since_refuses_the_act_and_is_told(
     order_in_review.refresh_from_db()
     assert order_in_review.status == "in_review"
     ACTS[act](order_in_review, as_alice, order_in_review.version)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_nobody_can_have_seen_what_has_not_been(order_in_review: Order, as_alice: Actor, act: str) -> None:
+    version = order_in_review.version
+
+    with pytest.raises(NeverSeen, match=f"is at version {version}; nobody can have seen version {version + 1}"):
+        ACTS[act](order_in_review, as_alice, version + 1)
+
+    order_in_review.refresh_from_db()
+    assert (order_in_review.status, order_in_review.version) == ("in_review", version)
 
 
 def test_what_is_harmless_refuses_nothing(order_in_review: Order, as_alice: Actor, as_bob: Actor, lead: User) -> None:
