@@ -222,14 +222,20 @@ def _along_orders(
 def queue_that_fits(
     wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
 ) -> QuerySet[Review]:
-    """Open reviews, unsorted, of orders that fit; all that is said of a list of them, or done to it, starts here."""
+    """What of the queue fits, unsorted; all that is said of a list of it, or done to it, starts here."""
+    asked = Q() if wanted.asked == CUSTOMER else in_queue(at=at)
+    return _open_that_fit(wanted, at=at, viewer=viewer).filter(asked)
+
+
+def _open_that_fit(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
+) -> QuerySet[Review]:
     kind = _KINDS.get(wanted.statuses)
     of_order = replace(wanted, status="") if kind else wanted
     conditions = _of_order(of_order, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
     if kind:
         conditions &= Q(kind=kind)
-    asked = Q() if wanted.asked == CUSTOMER else in_queue(at=at)
-    return Review.objects.filter(conditions, asked, decision="")
+    return Review.objects.filter(conditions, decision="")
 
 
 def _waiting(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> QuerySet[Order]:
@@ -535,7 +541,7 @@ def _rows_that_fit(
     if not by.of_reviews:
         return orders_that_fit(wanted, at=at, viewer=viewer)
     if by.column == "due_at":
-        return queue_that_fits(wanted, at=at, viewer=viewer)
+        return _open_that_fit(wanted, at=at, viewer=viewer)
     conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
     if wanted.is_of_open_reviews:
         conditions &= Q(decision="")

@@ -1,13 +1,17 @@
 """GET /orders/: all orders, filtered and searched."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from orders import selectors
-from orders.filters import Filter
+from orders.filters import ORDERS_SORTS, Filter, Sort
 from orders.models import Order
+from orders.services import asking
+from orders.services.actors import Actor
 from tests.conftest import PlaceOrder
 
 
@@ -80,6 +84,29 @@ def test_finding_nothing_says_how_to_search(at_alices: Client, place: PlaceOrder
     place()
 
     assert "No orders match" in at_alices.get("/orders/", {"q": "nobody"}).content.decode()
+
+
+@pytest.mark.parametrize("sort", ORDERS_SORTS)
+def test_what_is_put_off_is_among_all_orders_however_they_are_sorted(
+    order_in_review: Order, as_alice: Actor, sort: Sort
+) -> None:
+    now = timezone.now()
+    until = now + timedelta(hours=1)
+    asking.snooze(order_id=order_in_review.pk, actor=as_alice, at=now, reason="She calls back", until=until)
+
+    page = selectors.orders_page(at=now, wanted=Filter(due="7d", sort=sort))
+
+    assert numbers(page) == [order_in_review.number]
+
+
+def test_behind_the_last_page_it_leads_back_to_the_list(at_alices: Client, place: PlaceOrder) -> None:
+    order = place()
+
+    page = at_alices.get("/orders/", {"older": f"1~{order.pk}"}).content.decode()
+
+    assert "Nothing further" in page
+    assert 'href="/orders/"' in page
+    assert "No orders yet" not in page
 
 
 def test_a_status_that_there_is_not_is_told(at_alices: Client) -> None:
