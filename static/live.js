@@ -522,10 +522,25 @@
       const verb = requestConfig.path.split("/").at(-2);
       tellOthers(root, "answered", { verb, status: xhr.status, closed: "news" in answer.dataset });
       if (root.isConnected && !root.contains(document.activeElement)) root.querySelector("a.number, h1")?.focus({ preventScroll: true });
+    } else if (xhr.status === 403) {
+      renewToken().then((isAnother) => complain(requestConfig.elt, isAnother ? "renewed" : 403));
     } else {
       complain(requestConfig.elt, xhr.status);
     }
   });
+
+  // The token that a form proves with that it is ours goes as a header: one place to renew it.
+  document.addEventListener("htmx:configRequest", (event) => delete event.detail.parameters.csrfmiddlewaretoken);
+
+  /** Ask for the token anew: who has signed in since the page was loaded has another. Says whether it is another. */
+  async function renewToken() {
+    const answer = await fetch(location.href).catch(() => null);
+    const page = new DOMParser().parseFromString((await answer?.text()) ?? "", "text/html");
+    const before = body.getAttribute("hx-headers");
+    const now = page.body.getAttribute("hx-headers") ?? before;
+    body.setAttribute("hx-headers", now);
+    return now !== before;
+  }
 
   document.addEventListener("htmx:afterRequest", (event) => {
     const html = late.get(event.detail.target?.id);
@@ -544,7 +559,8 @@
     const words = {
       0: "The desk cannot be reached; perhaps this was carried out. Try again once it is back.",
       401: "You are signed out. Sign in from another tab, then try again.",
-      403: "This page is out of date. Reload it, then try again.",
+      403: "This page is out of date. Copy what you typed, then reload it.",
+      renewed: "You have signed in since this page was loaded, and nothing was sent. Try again.",
       404: "This order is not here any more.",
     };
     // A row's buttons have no room for a sentence; the reasons beside them make way for it.

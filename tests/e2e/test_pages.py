@@ -180,6 +180,13 @@ def test_a_session_that_ended_is_told_and_nothing_typed_is_lost(stack: Stack, vi
     expect(row.locator("textarea")).to_have_value("Worth keeping")
     assert stack.hands("decisions", order=order["number"]) == []
 
+    sign_in(page.context.new_page(), stack, "alice")
+    row.get_by_role("button", name="Reject order").click()
+    expect(row.get_by_role("alert")).to_contain_text("You have signed in since")
+    row.get_by_role("button", name="Reject order").click()
+
+    expect(row).to_contain_text("Rejected by alice")
+
 
 IS_CUT = "element => element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight"
 
