@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # A file's tests share what is dear to start, such as a stack or a batch of orders. The files come in tests/conftest's order.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # Django as in production, for what only looks at the code: a random key and no database.
 PRODUCTION := DJANGO_DEBUG=0 DATABASE_URL=postgresql:///none?host=/nowhere \
 	DJANGO_SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))")

@@ -47,6 +47,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     return (yield)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Tests wait for servers and browsers about a third of the time."""
+    return min(os.cpu_count() or 1, 4) * 3 // 2
+
+
 @contextmanager
 def environment_of_the_run() -> Iterator[dict[str, str]]:
     """Start the servers and say how Django finds them, and nothing of what the developer's shell says."""
