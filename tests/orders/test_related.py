@@ -62,9 +62,27 @@ def test_of_a_customer_with_many_orders_the_newest_are_shown_and_that_there_are_
 
 def test_every_likeness_is_looked_up_by_an_index_of_its_own(place: PlaceOrder) -> None:
     order = place(card_fingerprint="card_1")
+    Order.objects.bulk_create(
+        Order(
+            number=f"CS-{number}",
+            source="other",
+            reference=str(number),
+            customer_name=f"Other {number}",
+            customer_email=f"{number}@example.net",
+            address_country="FR",
+            address_line1=f"{number} rue Cler",
+            address_city="Paris",
+            currency="EUR",
+            total_minor=1,
+            placed_at=order.placed_at,
+            status_at=order.placed_at,
+        )
+        for number in range(1, 301)
+    )
     indexes = {"card": "order_same_card", "e-mail": "order_same_email", "address": "order_same_address"}
 
     with connection.cursor() as cursor:
+        cursor.execute("ANALYZE orders_order")
         cursor.execute("SET LOCAL enable_seqscan = off")
         for word, same in related._likenesses(order).items():
             rows = Order.objects.filter(same).order_by("-placed_at")[:10]
