@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -122,21 +123,21 @@ class Row:
     order: Order
     review: Review | None = None
 
-    @property
+    @cached_property
     def is_open(self) -> bool:
         return self.review is not None and not self.review.decision
 
-    @property
+    @cached_property
     def is_put_off(self) -> bool:
         """Whether it is open, and waits for the customer or a time, as of now."""
         return self.is_open and self.review is not None and is_put_off(self.review, at=timezone.now())
 
-    @property
+    @cached_property
     def is_waiting(self) -> bool:
         """Whether it is in the queue."""
         return self.is_open and not self.is_put_off
 
-    @property
+    @cached_property
     def needs_help(self) -> bool:
         return self.order.status_now in NEEDS_ATTENTION
 
