@@ -125,6 +125,7 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # no other site has a use for them
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # only the desk's own pages ask for them
 
 # Secure unless HTTPS is declined for a desk that is reached over loopback only.

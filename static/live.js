@@ -560,7 +560,7 @@
       0: "The desk cannot be reached; perhaps this was carried out. Try again once it is back.",
       401: "You are signed out. Sign in from another tab, then try again.",
       403: "This page is out of date. Copy what you typed, then reload it.",
-      renewed: "You have signed in since this page was loaded, and nothing was sent. Try again.",
+      renewed: "You have signed in since. Try again.",
       404: "This order is not here any more.",
     };
     // A row's buttons have no room for a sentence; the reasons beside them make way for it.
