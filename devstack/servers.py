@@ -84,10 +84,12 @@ class PostgresServer:
     def end_left_over(self) -> int:
         """Stop the server that a killed `make up` left running on this data; return how many that were.
 
-        Its `postmaster.pid` has to go in any case: as soon as another process has that number, PostgreSQL
-        would take it for a running server.
+        Its `postmaster.pid` and the lock of its socket have to go in any case: as soon as another process has that
+        number, PostgreSQL would take it for a running server.
         """
-        return _end_left_over(self._pid_file, str(self.data), signal.SIGINT)
+        ended = _end_left_over(self._pid_file, str(self.data), signal.SIGINT)
+        (self._socket_folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+        return ended
 
     def is_left_over(self) -> bool:
         return _left_over(self._pid_file, str(self.data)) is not None

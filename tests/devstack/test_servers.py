@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,22 @@ def test_postgres_is_not_misled_by_a_stale_pid_file(tmp_path: Path) -> None:
     server.stop()
 
     assert ended == 0
+
+
+def test_postgres_is_not_misled_by_a_stale_lock_of_its_socket(tmp_path: Path) -> None:
+    other, server = (PostgresServer(tmp_path / name, FAST_AND_FORGETFUL) for name in "ab")
+    for each in (other, server):
+        each.data.parent.mkdir()
+        each.start()
+    server.stop()
+    lock = server.data / ".s.PGSQL.5432.lock"
+    lock.write_text((other.data / ".s.PGSQL.5432.lock").read_text())
+    shutil.chown(lock, server.data.owner())
+
+    server.end_left_over()
+    server.start()
+    server.stop()
+    other.stop()
 
 
 def test_postgres_says_in_one_sentence_why_it_cannot_start(tmp_path: Path) -> None:
