@@ -532,14 +532,15 @@
   // The token that a form proves with that it is ours goes as a header: one place to renew it.
   document.addEventListener("htmx:configRequest", (event) => delete event.detail.parameters.csrfmiddlewaretoken);
 
-  /** Ask for the token anew: who has signed in since the page was loaded has another. Says whether it is another. */
+  /** Ask for the token anew: who has signed in since the page was loaded has another. Says whether it is another.
+      What one person sees is not sent in another's name. */
   async function renewToken() {
     const answer = await fetch(location.href).catch(() => null);
     const page = new DOMParser().parseFromString((await answer?.text()) ?? "", "text/html");
+    if (page.body.dataset.viewer !== body.dataset.viewer) return false;
     const before = body.getAttribute("hx-headers");
-    const now = page.body.getAttribute("hx-headers") ?? before;
-    body.setAttribute("hx-headers", now);
-    return now !== before;
+    body.setAttribute("hx-headers", page.body.getAttribute("hx-headers"));
+    return body.getAttribute("hx-headers") !== before;
   }
 
   document.addEventListener("htmx:afterRequest", (event) => {

@@ -180,7 +180,16 @@ def test_a_session_that_ended_is_told_and_nothing_typed_is_lost(stack: Stack, vi
     expect(row.locator("textarea")).to_have_value("Worth keeping")
     assert stack.hands("decisions", order=order["number"]) == []
 
-    sign_in(page.context.new_page(), stack, "alice")
+    other = page.context.new_page()
+    sign_in(other, stack, "bob")
+    row.get_by_role("button", name="Reject order").click()
+    expect(row.get_by_role("alert")).to_contain_text("This page is out of date")
+    row.get_by_role("button", name="Reject order").click()
+    expect(row.get_by_role("alert")).to_contain_text("This page is out of date")
+    assert stack.hands("decisions", order=order["number"]) == []
+
+    page.context.clear_cookies(name="session")
+    sign_in(other, stack, "alice")
     row.get_by_role("button", name="Reject order").click()
     expect(row.get_by_role("alert")).to_contain_text("You have signed in since")
     row.get_by_role("button", name="Reject order").click()
