@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from django.db import connection, connections
 from pytest_django.fixtures import Settings
-from temporalio.client import WorkflowQueryRejectedError
+from temporalio.client import Client, WorkflowQueryRejectedError
 from temporalio.common import QueryRejectCondition
 from temporalio.service import RPCError
 
@@ -51,7 +51,7 @@ class Engine:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS_TO_SETTLE)
 
     def terminate(self, workflow_id: str) -> None:
-        """End a workflow as somebody might in Temporal's own pages."""
+        """End a workflow as somebody might in Temporal's own pages, and wait until its lists know."""
         self.run(self._terminate(workflow_id))
 
     def signal(self, workflow_id: str, name: str, *payload: Any) -> None:
@@ -79,6 +79,7 @@ class Engine:
     async def _terminate(self, workflow_id: str) -> None:
         client = await connect(lazy=False)
         await client.get_workflow_handle(workflow_id).terminate(reason="by hand")
+        await gone_from_lists(client, workflow_id)
 
     def stop(self) -> None:
         if self._thread:
@@ -86,6 +87,12 @@ class Engine:
             self._thread.join(SECONDS_TO_SETTLE)
             assert not self._thread.is_alive()
             self._thread = None
+
+
+async def gone_from_lists(client: Client, workflow_id: str) -> None:
+    """Wait until Temporal's lists, which come after its histories, do not name a running workflow of this id."""
+    while (await client.count_workflows(f"WorkflowId = '{workflow_id}' AND ExecutionStatus = 'Running'")).count:
+        pass
 
 
 def database_url() -> str:

@@ -32,7 +32,7 @@ from temporal_workers.describing import REPORTED_PROBLEMS
 from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import SimulatedBank
 from tests.conftest import PlaceOrder
-from tests.temporal_workers.conftest import SECONDS_TO_SETTLE, Engine, wait_for_status, wait_until
+from tests.temporal_workers.conftest import SECONDS_TO_SETTLE, Engine, gone_from_lists, wait_for_status, wait_until
 
 SMALL = [NewLine("LAMP", 1, 20_000)]
 
@@ -103,7 +103,7 @@ def test_one_whose_start_has_yet_to_be_delivered_is_not_listed_yet(place: PlaceO
 
 @async_to_sync
 async def forget(order: Order) -> None:
-    """Delete the run, as retention does in the end, and wait until Temporal has."""
+    """Delete the run, as retention does in the end, and wait until Temporal has, in its lists as well."""
     client = await connect(lazy=False)
     workflow_id = contracts.order_workflow_id(order.pk)
     execution = WorkflowExecution(workflow_id=workflow_id)
@@ -113,6 +113,7 @@ async def forget(order: Order) -> None:
     with suppress(RPCError):
         while await client.get_workflow_handle(workflow_id).describe():
             pass
+    await gone_from_lists(client, workflow_id)
 
 
 def test_one_that_is_retried_is_listed_only_after_many_tries(
