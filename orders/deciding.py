@@ -31,6 +31,7 @@ from orders.forms import (
     HandOverForm,
     NoteForm,
     RefundForm,
+    Refusal,
     RejectForm,
     RetryForm,
     SnoozeForm,
@@ -54,7 +55,7 @@ from orders.services.actors import Actor, NotPermitted
 from orders.services.placing import address_of
 from orders.states import Action, Status, on_main_road
 from orders.templatetags.desk import clock, decided, money
-from orders.views import Refusal, address_changes, asking_fragment, order_page, row_or_404
+from orders.views import address_changes, asking_fragment, order_page, row_or_404
 
 NOT_PERMITTED = "You can view orders but not decide on them. Ask a lead if you need to."
 

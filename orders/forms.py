@@ -1,6 +1,7 @@
 """What people type, checked before a service sees it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -16,6 +17,20 @@ from orders.services.texts import wrong_with_note
 from orders.wording import ADDRESS_PARTS
 
 MOST_SAID = 2_000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a decision was not carried out, what had been typed for it in which form, and which fields are wrong.
+
+    `typed` is what is given back where the form is gone.
+    """
+
+    message: str
+    typed: str
+    form: str
+    fields: Mapping[str, str]
+    errors: Mapping[str, str]
 
 
 def _sound(what: str, text: str) -> None:

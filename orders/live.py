@@ -35,6 +35,7 @@ from orders.context import desk_state
 from orders.conventions import Conventions
 from orders.mine import preferred
 from orders.roles import DECIDE_ESCALATED, permission
+from orders.rows import queue_row
 from orders.states import Action
 
 logger = logging.getLogger(__name__)
@@ -71,10 +72,6 @@ def may_decide(user: AbstractBaseUser | AnonymousUser) -> bool:
 
 def leads(user: AbstractBaseUser | AnonymousUser) -> bool:
     return user.has_perm(DECIDE_ESCALATED)  # type: ignore[union-attr]
-
-
-def queue_row(row: selectors.Row, *, may_decide: bool, leads: bool) -> str:
-    return render_to_string("orders/_queue_row.html", {"row": row, "may_decide": may_decide, "leads": leads})
 
 
 def orders_row(row: selectors.Row) -> str:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,11 +29,12 @@ from django.views.decorators.http import require_safe
 from orders import exporting, filters, live, notes, one_order, related, saved_views, selectors, stuck, timeline, wording
 from orders.context import desk
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
-from orders.forms import AddressForm, ExtendForm, WaitForm
+from orders.forms import AddressForm, ExtendForm, Refusal, WaitForm
 from orders.live_state import LiveState, doing, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries_by_name, to_amount
 from orders.roles import DECIDE_ESCALATED, EXPORT, EXTEND_FREELY, FIRST_EXTENSION, SHARE_VIEWS, WRITE_NOTES, permission
+from orders.rows import queue_row, sent_without_scripts
 from orders.services import asking, noting, refunding, reviewing
 from orders.services.actors import Actor
 from orders.services.holding import InOtherHands
@@ -106,6 +108,8 @@ def queue(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     tabs = saved_views.tabs(viewer=request.user, wanted=wanted, at=now)
     counts = {tab.query: tab.count for tab in tabs}
+    page = selectors.queue_page(at=now, wanted=wanted, viewer=request.user, after=after) if wanted else None
+    html_of = partial(_queue_row_for(request.user), sent_along=sent_without_scripts(request))
     return render(
         request,
         "orders/queue.html",
@@ -113,11 +117,11 @@ def queue(request: HttpRequest) -> HttpResponse:
             "here": "queue",
             "form": form,
             "wanted": wanted,
-            "page": selectors.queue_page(at=now, wanted=wanted, viewer=request.user, after=after) if wanted else None,
+            "page": page,
+            "rows": [html_of(row) for row in page.rows] if page else [],
             "opened": opened,
             "is_first": after is None,
             "may_decide": may_decide(request.user),
-            "leads": leads(request.user),
             "tabs": tabs,
             "waiting": counts[""],
             "helpless": counts[selectors.NEEDS_HELP.query()],
@@ -230,8 +234,8 @@ def catch_up_queue(request: HttpRequest) -> HttpResponse:
     new = selectors.came_since(*since, except_orders=shown) if "since" in request.GET else []
     told_already = [row.order.pk for row in selectors.rows(_shown(request, "new")) if row.is_waiting]
     all_new = _that_fit(request, {*new, *told_already})
-    eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
-    fragments = [live.queue_row(row, **eyes) for row in changed if row.review]
+    html_of = _queue_row_for(request.user)
+    fragments = [html_of(row) for row in changed if row.review]
     for order_id, version in list(_shown(request, "open").items())[:1]:
         with contextlib.suppress(Order.DoesNotExist):
             fragments += _order_fragments(request, order_id, version)
@@ -278,20 +282,6 @@ def catch_up_desk(request: HttpRequest) -> HttpResponse:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Why a decision was not carried out, what had been typed for it in which form, and which fields are wrong.
-
-    `typed` is what is given back where the form is gone.
-    """
-
-    message: str
-    typed: str
-    form: str
-    fields: Mapping[str, str]
-    errors: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class RefundAsk:
     """What the refund form says and suggests: what is left, and how much of it this person may give back."""
 
@@ -308,6 +298,11 @@ def leads(user: Person) -> bool:
 
 def may_decide(user: Person) -> bool:
     return live.may_decide(user)
+
+
+def _queue_row_for(user: Person) -> partial[str]:
+    """`queue_row` as this person sees it."""
+    return partial(queue_row, may_decide=may_decide(user), leads=leads(user))
 
 
 def _without_what_is_empty(request: HttpRequest) -> str:
@@ -483,11 +478,9 @@ def asking_fragment(
     request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None, status: int = 200
 ) -> HttpResponse:
     """The fragment that asked: a row of the queue, or the order page's."""
-    if request.headers.get("HX-Target", "").startswith("queue-"):
-        row = row_or_404(order_id)
-        eyes = {"may_decide": may_decide(request.user), "leads": leads(request.user)}
-        context = {"row": row, "refusal": refusal, **eyes}
-        response = render(request, "orders/_queue_row.html", context, status=status)
+    row = row_or_404(order_id)
+    if request.headers.get("HX-Target", "").startswith("queue-") and row.review:
+        response = HttpResponse(_queue_row_for(request.user)(row, refusal=refusal, request=request), status=status)
     else:
         response = render(
             request, "orders/_order.html", _order_context(request, order_id, refusal=refusal), status=status

@@ -1,0 +1,81 @@
+"""Rows of the lists as HTML. What they show is worked out here, not in their templates: a page has fifty of them."""
+
+from django.http import HttpRequest
+from django.template.backends.utils import csrf_input
+from django.template.loader import get_template
+from django.utils.html import escape, format_html
+
+from orders import conventions, money
+from orders.forms import Refusal
+from orders.models import Review
+from orders.selectors import Row
+from orders.states import Status
+from orders.templatetags.desk import deadline, decided, on_hover, put_off, status, why
+
+
+def sent_without_scripts(request: HttpRequest) -> str:
+    """The hidden fields of a form that comes back to the page it stands on."""
+    return format_html(
+        '{}<input type="hidden" name="next" value="{}">\n        ', csrf_input(request), request.get_full_path()
+    )
+
+
+def queue_row(
+    row: Row,
+    *,
+    may_decide: bool,
+    leads: bool,
+    sent_along: str = "",
+    refusal: Refusal | None = None,
+    request: HttpRequest | None = None,
+) -> str:
+    """A line of the queue: no more than it takes to decide. `sent_along` are its form's hidden fields besides."""
+    order, review = row.order, row.review
+    if review is None:
+        raise ValueError(f"{order.number} was never in the queue")
+    is_open, is_put_off = row.is_open, row.is_put_off
+    is_escalated = is_open and review.level == Review.Level.LEAD
+    news = decided(review) if not is_open else put_off(review) if is_put_off else ""
+    reasons = review.waits_for if is_put_off else why(review)
+    context = {
+        "order": order,
+        # Escaped once, since each is shown several times.
+        "pk": escape(order.pk),
+        "number": escape(order.number),
+        "version": escape(order.version),
+        "href": escape(order.get_absolute_url()),
+        "customer": order.customer_name,
+        "is_cut": len(order.customer_name) > 16,
+        "country": money.country_name(order.address_country),
+        "amount": conventions.amount(order.total_minor, order.currency),
+        "due": deadline(review) if is_open else status(order),
+        "review": review if review.claimed_by_id or review.needs_two else None,
+        "is_open": is_open,
+        "is_escalated": is_escalated,
+        "news": news,
+        "why": news if is_put_off else reasons,
+        "why_in_full": reasons,
+        "may_decide": may_decide,
+        "sent_along": sent_along,
+    }
+    if is_open and not is_put_off and row.needs_help:
+        context |= {
+            "helpless": status(order),
+            "corrects": order.status == Status.UNDELIVERABLE,
+        }
+    if is_escalated and not leads and not is_put_off:
+        context["outcome"] = f"A lead has to {'help' if row.needs_help else 'decide'}"
+    elif not is_open:
+        context |= {"outcome": news, "outcome_at": on_hover(review.decided_at) if review.decided_at else ""}
+    elif is_put_off:
+        context |= {"verb": "resume", "words": "Take back"}
+    elif row.needs_help:
+        context |= {"verb": "retry", "words": "Retry"}
+    else:
+        context |= {"verb": "approve", "words": "Approve"}
+    if refusal:
+        context |= {
+            "refusal": refusal,
+            "wrong": refusal.message if not is_open or refusal.form in ("", "retry") else "",
+        }
+    return get_template("orders/_queue_row.html").render(context, request)
