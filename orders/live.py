@@ -35,7 +35,7 @@ from orders.context import desk_state
 from orders.conventions import Conventions
 from orders.mine import preferred
 from orders.roles import DECIDE_ESCALATED, permission
-from orders.rows import queue_row
+from orders.rows import orders_row, queue_row
 from orders.states import Action
 
 logger = logging.getLogger(__name__)
@@ -72,10 +72,6 @@ def may_decide(user: AbstractBaseUser | AnonymousUser) -> bool:
 
 def leads(user: AbstractBaseUser | AnonymousUser) -> bool:
     return user.has_perm(DECIDE_ESCALATED)  # type: ignore[union-attr]
-
-
-def orders_row(row: selectors.Row) -> str:
-    return render_to_string("orders/_orders_row.html", {"order": row.order})
 
 
 def desk_fragments(state: Mapping[str, Any]) -> list[str]:
@@ -264,7 +260,7 @@ def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) ->
 def _rows_of(row: selectors.Row, viewer: Viewer) -> list[str]:
     with conventions.by(viewer.conventions):
         in_queue = [queue_row(row, may_decide=viewer.may_decide, leads=viewer.leads)] if row.review else []
-        return [*in_queue, orders_row(row)]
+        return [*in_queue, orders_row(row.order)]
 
 
 def render_desk(kinds: Collection[Viewer]) -> tuple[tuple[object, ...], dict[Conventions, bytes]]:

@@ -7,17 +7,20 @@ from django.utils.html import escape, format_html
 
 from orders import conventions, money
 from orders.forms import Refusal
-from orders.models import Review
+from orders.models import Order, Review
 from orders.selectors import Row
 from orders.states import Status
-from orders.templatetags.desk import deadline, decided, on_hover, put_off, status, why
+from orders.templatetags.desk import ago, deadline, decided, on_hover, put_off, status, why
 
 
-def sent_without_scripts(request: HttpRequest) -> str:
-    """The hidden fields of a form that comes back to the page it stands on."""
-    return format_html(
-        '{}<input type="hidden" name="next" value="{}">\n        ', csrf_input(request), request.get_full_path()
-    )
+def orders_row(order: Order) -> str:
+    """A line of the list of all orders."""
+    shown = _order(order) | {
+        "status": status(order),
+        "mail": escape(order.customer_email),
+        "placed": ago(order.placed_at),
+    }
+    return get_template("orders/_orders_row.html").render(shown)
 
 
 def queue_row(
@@ -37,45 +40,53 @@ def queue_row(
     is_escalated = is_open and review.level == Review.Level.LEAD
     news = decided(review) if not is_open else put_off(review) if is_put_off else ""
     reasons = review.waits_for if is_put_off else why(review)
-    context = {
+    shown = _order(order) | {
         "order": order,
-        # Escaped once, since each is shown several times.
-        "pk": escape(order.pk),
-        "number": escape(order.number),
-        "version": escape(order.version),
-        "href": escape(order.get_absolute_url()),
-        "customer": order.customer_name,
-        "is_cut": len(order.customer_name) > 16,
-        "country": money.country_name(order.address_country),
-        "amount": conventions.amount(order.total_minor, order.currency),
-        "due": deadline(review) if is_open else status(order),
         "review": review if review.claimed_by_id or review.needs_two else None,
         "is_open": is_open,
         "is_escalated": is_escalated,
+        "is_cut": len(order.customer_name) > 16,
         "news": news,
+        "due": deadline(review) if is_open else status(order),
         "why": news if is_put_off else reasons,
         "why_in_full": reasons,
         "may_decide": may_decide,
         "sent_along": sent_along,
     }
-    if is_open and not is_put_off and row.needs_help:
-        context |= {
-            "helpless": status(order),
-            "corrects": order.status == Status.UNDELIVERABLE,
-        }
     if is_escalated and not leads and not is_put_off:
-        context["outcome"] = f"A lead has to {'help' if row.needs_help else 'decide'}"
+        shown |= {"outcome": f"A lead has to {'help' if row.needs_help else 'decide'}"}
     elif not is_open:
-        context |= {"outcome": news, "outcome_at": on_hover(review.decided_at) if review.decided_at else ""}
+        shown |= {"outcome": news, "outcome_at": on_hover(review.decided_at) if review.decided_at else ""}
     elif is_put_off:
-        context |= {"verb": "resume", "words": "Take back"}
+        shown |= {"verb": "resume", "words": "Take back"}
     elif row.needs_help:
-        context |= {"verb": "retry", "words": "Retry"}
+        shown |= {"verb": "retry", "words": "Retry", "corrects": order.status == Status.UNDELIVERABLE}
     else:
-        context |= {"verb": "approve", "words": "Approve"}
+        shown |= {"verb": "approve", "words": "Approve"}
+    if is_open and row.needs_help and not is_put_off:
+        shown |= {"helpless": status(order)}
     if refusal:
-        context |= {
+        shown |= {
             "refusal": refusal,
             "wrong": refusal.message if not is_open or refusal.form in ("", "retry") else "",
         }
-    return get_template("orders/_queue_row.html").render(context, request)
+    return get_template("orders/_queue_row.html").render(shown, request)
+
+
+def sent_without_scripts(request: HttpRequest) -> str:
+    """The hidden fields of a form that comes back to the page it stands on."""
+    html = '{}<input type="hidden" name="next" value="{}">\n        '
+    return format_html(html, csrf_input(request), request.get_full_path())
+
+
+def _order(order: Order) -> dict[str, object]:
+    """What is shown of an order in either list; what is shown several times is escaped once."""
+    return {
+        "pk": escape(order.pk),
+        "version": escape(order.version),
+        "number": escape(order.number),
+        "href": escape(order.get_absolute_url()),
+        "customer": escape(order.customer_name),
+        "country": money.country_name(order.address_country),
+        "amount": conventions.amount(order.total_minor, order.currency),
+    }

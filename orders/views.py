@@ -34,7 +34,7 @@ from orders.live_state import LiveState, doing, live_state, live_state_of
 from orders.models import Order, Review
 from orders.money import countries_by_name, to_amount
 from orders.roles import DECIDE_ESCALATED, EXPORT, EXTEND_FREELY, FIRST_EXTENSION, SHARE_VIEWS, WRITE_NOTES, permission
-from orders.rows import queue_row, sent_without_scripts
+from orders.rows import orders_row, queue_row, sent_without_scripts
 from orders.services import asking, noting, refunding, reviewing
 from orders.services.actors import Actor
 from orders.services.holding import InOtherHands
@@ -181,6 +181,7 @@ def orders(request: HttpRequest) -> HttpResponse:
             "form": form,
             "wanted": wanted,
             "page": page,
+            "rows": [orders_row(order) for order in page.orders] if page else [],
             "may_export": _has_perm(request.user, EXPORT),
         },
         status=200 if wanted else 422,
@@ -261,7 +262,7 @@ def _that_fit(request: HttpRequest, order_ids: Collection[uuid.UUID]) -> Collect
 def catch_up_orders(request: HttpRequest) -> HttpResponse:
     shown = _shown(request, "shown")
     changed = [row for row in selectors.rows(shown) if row.order.version != shown[row.order.pk]]
-    return JsonResponse({"fragments": [*(live.orders_row(row) for row in changed), *_desk_fragments(request)]})
+    return JsonResponse({"fragments": [*(orders_row(row.order) for row in changed), *_desk_fragments(request)]})
 
 
 @require_safe

@@ -1,11 +1,14 @@
 """What the desk's templates need besides Django's own: money, places, statuses and instants."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from django import template
 from django.contrib.auth.models import User
+from django.forms import BoundField, Select
+from django.forms.utils import flatatt
 from django.utils import timezone
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from orders import conventions, wording
@@ -49,6 +52,27 @@ def country(code: str) -> str:
 def mentions(text: str) -> SafeString:
     """The text of a note, with those whom it mentions made to stand out."""
     return mark_safe(MENTIONED.sub(r'<b class="mention">\g<0></b>', escape(text)))  # noqa: S308 - is escaped
+
+
+@register.simple_tag
+def control(field: BoundField) -> SafeString:
+    """A line of text, or what there is to choose from."""
+    value, widget = field.value(), field.field.widget
+    attributes = {"id": field.auto_id, "name": field.name, **widget.attrs}
+    if field.errors:
+        attributes |= {"aria-invalid": "true", "aria-describedby": f"{field.auto_id}_error"}
+    if not isinstance(widget, Select):
+        return format_html('<input type="text"{}>', flatatt(attributes | ({"value": value} if value else {})))
+    choices = tuple(widget.choices)
+    chosen = value if value in dict(choices) else ""
+    return format_html("<select{}>{}</select>", flatatt(attributes), _options(choices, chosen))
+
+
+@cache
+def _options(choices: tuple[tuple[str, str], ...], chosen: str) -> SafeString:
+    marks = {chosen: mark_safe(" selected")} if chosen else {}
+    html = '<option value="{}"{}>{}</option>'
+    return format_html_join("", html, ((value, marks.get(value, ""), words) for value, words in choices))
 
 
 @register.simple_tag
