@@ -113,6 +113,12 @@ def _count(rows: QuerySet[Any, Any]) -> Count:
     return capped(rows.order_by()[: COUNT_UP_TO + 1].count())
 
 
+def _sql(rows: QuerySet[Any, Any]) -> tuple[str, Sequence[Any]]:
+    """To be part of another statement, and so with a text even where Django knows that nothing fits."""
+    sql, parameters = rows.query.get_compiler(connection=connection, elide_empty=False).as_sql()
+    return str(sql), parameters
+
+
 # The queue
 
 
@@ -188,9 +194,12 @@ def queue_page(
     count = None
     if wanted.narrows:
         counted = counted_queue(wanted, at=at, viewer=viewer)
-        count = capped(counted.count())
-        if not count.more and (wanted.is_of_orders or not by.of_reviews):
-            fitting = Review.objects.filter(order__in=list(counted), decision="")
+        if wanted.is_of_orders or not by.of_reviews:
+            count, keys = by.first_of_few(Review.objects.filter(order__in=counted, decision=""), after)
+            if not count.more:
+                fitting = Review.objects.filter((f"{by.key}__in", keys), decision="")
+        else:
+            count = capped(counted.count())
     if fitting is None and by.of_reviews:
         fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     if fitting is None:
@@ -353,6 +362,23 @@ class _By:
         sign = "-" if falling else ""
         return rows.order_by(f"{sign}{self.column}", f"{sign}{self.key}")
 
+    def first_of_few(
+        self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False
+    ) -> tuple[Count, Sequence[Any]]:
+        """How many there are, and the keys with which a page from that place on begins, unless there are too many."""
+        fitting, parameters = _sql(rows.order_by().values_list(self.key, self.column)[: COUNT_UP_TO + 1])
+        than, to = ("<", "DESC") if self.descending != backwards else (">", "ASC")
+        is_beyond = f"({self.column}, {self.key}) {than} (%s, %s)" if place else "TRUE"
+        # The text is Django's own and ours; what people typed is among the parameters.
+        statement = (
+            f"SELECT {self.key}, {is_beyond} FROM ({fitting}) AS fitting"  # noqa: S608
+            f" ORDER BY {self.column} {to}, {self.key} {to}"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [*([place.at, place.key] if place else []), *parameters])
+            found = cursor.fetchall()
+        return capped(len(found)), [key for key, is_beyond in found if is_beyond][: PAGE + 1]
+
     def place(self, row: Any) -> Cursor:
         value, key = row, row
         for name in self.column.split("__"):
@@ -403,7 +429,7 @@ def count_queues(
     wanted: Sequence[Filter], *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
 ) -> list[Count]:
     """How many of the queue fit each of the filters, all by one query."""
-    parts = [counted_queue(one, at=at, viewer=viewer).query.sql_with_params() for one in wanted]
+    parts = [_sql(counted_queue(one, at=at, viewer=viewer)) for one in wanted]
     # The text is Django's own; what people typed is among the parameters.
     statement = "SELECT " + ", ".join(f"(SELECT count(*) FROM ({sql}) AS one)" for sql, _ in parts)  # noqa: S608
     with connection.cursor() as cursor:
@@ -492,11 +518,21 @@ def orders_page(
     """
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
     fitting = _rows_that_fit(wanted, at=at, viewer=viewer, by=by)
-    count = _count(fitting)
-    if wanted.narrows and not count.more:
-        keys = fitting.order_by().values_list("pk", flat=True)[: COUNT_UP_TO + 1]
-        fitting = fitting.model.objects.filter(pk__in=list(keys))
-    found = list(by.after(fitting, newer_than or older_than, backwards=newer_than is not None)[: PAGE + 1])
+    place, backwards = newer_than or older_than, newer_than is not None
+    if not wanted.narrows:
+        count = _count(fitting)
+    elif wanted.is_of_open_reviews and not (wanted.is_of_orders or by.of_reviews):
+        # That those which wait are those with an open review, the planner cannot know.
+        open_reviews = _open_that_fit(wanted, at=at, viewer=viewer)
+        waiting = list(open_reviews.values_list("order_id", flat=True)[: COUNT_UP_TO + 1])
+        count = capped(len(waiting))
+        if not count.more:
+            fitting = Order.objects.filter(pk__in=waiting)
+    else:
+        count, keys = by.first_of_few(fitting, place, backwards=backwards)
+        if not count.more:
+            fitting = fitting.model.objects.filter(pk__in=keys)
+    found = list(by.after(fitting, place, backwards=backwards)[: PAGE + 1])
     shown, more = found[:PAGE], len(found) > PAGE
     if newer_than:
         shown.reverse()

@@ -141,6 +141,15 @@ def test_a_view_that_makes_no_sense_any_more_has_no_count_and_breaks_nothing(at_
     assert at_alices.get("/").status_code == 200
 
 
+def test_a_view_of_what_has_no_words_to_search_for_counts_none(at_alices: Client, order_in_review: Order) -> None:
+    save(at_alices, "Puzzled", "q=%3F%21")
+
+    page = at_alices.get("/")
+
+    assert page.status_code == 200
+    assert {tab.name: str(tab.count) for tab in page.context["tabs"]}["Puzzled"] == "0"
+
+
 def test_counts_are_asked_for_as_things_change(at_alices: Client, order_in_review: Order) -> None:
     fragments = at_alices.get("/live/views/").json()["fragments"]
 
