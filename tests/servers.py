@@ -48,8 +48,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Tests wait for servers and browsers about a third of the time."""
-    return min(os.cpu_count() or 1, 4) * 3 // 2
+    """Tests wait for servers and browsers about half of the time."""
+    return min(os.cpu_count() or 1, 4) * 2
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 What differs from compose is listed in `Deployment.environment`, and nothing else does.
 """
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -162,8 +163,21 @@ def copy_of_the_desk(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the image holds, with its files collected and compiled by the Dockerfile's own commands."""
-    folder = copy_of_the_desk(tmp_path_factory.mktemp("image") / "desk")
+    """What the image holds: a copy of this process's own, of the one that the run's first process builds."""
+    of_all = (
+        tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.mktemp("run")
+    )
+    built = of_all / "image"
+    with (of_all / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            build_image(tmp_path_factory.mktemp("build") / "image").rename(built)
+    return shutil.copytree(built, tmp_path_factory.mktemp("image") / "desk")
+
+
+def build_image(folder: Path) -> Path:
+    """Copy, collect and compile by the Dockerfile's own commands."""
+    copy_of_the_desk(folder)
     environment = {"PATH": f"{BIN}:{os.environ['PATH']}"}
     for program in ("collectstatic", "compileall"):
         (line,) = [rest for instruction, rest in instructions() if instruction == "RUN" and program in rest]
