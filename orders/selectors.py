@@ -193,13 +193,10 @@ def queue_page(
     fitting: QuerySet[Review] | None = None
     count = None
     if wanted.narrows:
-        counted = counted_queue(wanted, at=at, viewer=viewer)
-        if wanted.is_of_orders or not by.of_reviews:
-            count, keys = by.first_of_few(Review.objects.filter(order__in=counted, decision=""), after)
-            if not count.more:
-                fitting = Review.objects.filter((f"{by.key}__in", keys), decision="")
-        else:
-            count = capped(counted.count())
+        keys = list(counted_queue(wanted, at=at, viewer=viewer))
+        count = capped(len(keys))
+        if not count.more and (wanted.is_of_orders or not by.of_reviews):
+            fitting = Review.objects.filter(order__in=keys, decision="")
     if fitting is None and by.of_reviews:
         fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     if fitting is None:
@@ -362,22 +359,9 @@ class _By:
         sign = "-" if falling else ""
         return rows.order_by(f"{sign}{self.column}", f"{sign}{self.key}")
 
-    def first_of_few(
-        self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False
-    ) -> tuple[Count, Sequence[Any]]:
-        """How many there are, and the keys with which a page from that place on begins, unless there are too many."""
-        fitting, parameters = _sql(rows.order_by().values_list(self.key, self.column)[: COUNT_UP_TO + 1])
-        than, to = ("<", "DESC") if self.descending != backwards else (">", "ASC")
-        is_beyond = f"({self.column}, {self.key}) {than} (%s, %s)" if place else "TRUE"
-        # The text is Django's own and ours; what people typed is among the parameters.
-        statement = (
-            f"SELECT {self.key}, {is_beyond} FROM ({fitting}) AS fitting"  # noqa: S608
-            f" ORDER BY {self.column} {to}, {self.key} {to}"
-        )
-        with connection.cursor() as cursor:
-            cursor.execute(statement, [*([place.at, place.key] if place else []), *parameters])
-            found = cursor.fetchall()
-        return capped(len(found)), [key for key, is_beyond in found if is_beyond][: PAGE + 1]
+    def first_of_few(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool) -> list[Any]:
+        """The keys of the page from that place on. All are sorted: a limit has the planner walk along an index."""
+        return list(self.after(rows, place, backwards=backwards).values_list("pk", flat=True))[: PAGE + 1]
 
     def place(self, row: Any) -> Cursor:
         value, key = row, row
@@ -519,19 +503,18 @@ def orders_page(
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
     fitting = _rows_that_fit(wanted, at=at, viewer=viewer, by=by)
     place, backwards = newer_than or older_than, newer_than is not None
-    if not wanted.narrows:
-        count = _count(fitting)
-    elif wanted.is_of_open_reviews and not (wanted.is_of_orders or by.of_reviews):
-        # That those which wait are those with an open review, the planner cannot know.
-        open_reviews = _open_that_fit(wanted, at=at, viewer=viewer)
-        waiting = list(open_reviews.values_list("order_id", flat=True)[: COUNT_UP_TO + 1])
-        count = capped(len(waiting))
+    if wanted.narrows:
+        counted = fitting.order_by().values_list("pk", flat=True)
+        if wanted.is_of_open_reviews and not (wanted.is_of_orders or by.of_reviews):
+            # That those which wait are those with an open review, the planner cannot know.
+            counted = _open_that_fit(wanted, at=at, viewer=viewer).values_list("order_id", flat=True)
+        keys = list(counted[: COUNT_UP_TO + 1])
+        count = capped(len(keys))
         if not count.more:
-            fitting = Order.objects.filter(pk__in=waiting)
+            few = fitting.model.objects.filter(pk__in=keys)
+            fitting = fitting.model.objects.filter(pk__in=by.first_of_few(few, place, backwards=backwards))
     else:
-        count, keys = by.first_of_few(fitting, place, backwards=backwards)
-        if not count.more:
-            fitting = fitting.model.objects.filter(pk__in=keys)
+        count = _count(fitting)
     found = list(by.after(fitting, place, backwards=backwards)[: PAGE + 1])
     shown, more = found[:PAGE], len(found) > PAGE
     if newer_than:

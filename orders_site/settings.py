@@ -87,18 +87,20 @@ DATABASES = {
     "default": database_from_url(env_str("DATABASE_URL", "postgresql://countersign@127.0.0.1:5432/countersign"))
 }
 DATABASES["default"] |= {"CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": 0 if DATABASE_POOL else 600}
+_database_options: dict[str, object] = DATABASES["default"]["OPTIONS"]  # type: ignore[assignment]
+# A page of a list is read before PostgreSQL's helpers would have come to it.
+_server_options = f"{_database_options.get('options', '')} -c max_parallel_workers_per_gather=0"
 if DATABASE_POOL:
     # A page fails within seconds where the database is away or a row is held, and is back as soon as that is over:
     # the pool's own way is to try again ever more rarely for five minutes.
-    DATABASES["default"]["OPTIONS"] |= {  # type: ignore[operator]
-        "pool": {
-            "min_size": 1,
-            "max_size": env_int("DATABASE_POOL_SIZE", 10, least=1),
-            "timeout": 2,
-            "reconnect_timeout": 2,
-        },
-        "options": "-c lock_timeout=1500 -c statement_timeout=5000",
+    _database_options["pool"] = {
+        "min_size": 1,
+        "max_size": env_int("DATABASE_POOL_SIZE", 10, least=1),
+        "timeout": 2,
+        "reconnect_timeout": 2,
     }
+    _server_options += " -c lock_timeout=1500 -c statement_timeout=5000"
+_database_options["options"] = _server_options.strip()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LOGIN_URL = "login"
