@@ -53,18 +53,21 @@ def queue_row(
         "may_decide": may_decide,
         "sent_along": sent_along,
     }
+    verb = words = ""
     if is_escalated and not leads and not is_put_off:
-        shown |= {"outcome": f"A lead has to {'help' if row.needs_help else 'decide'}"}
+        shown["outcome"] = f"A lead has to {'help' if row.needs_help else 'decide'}"
     elif not is_open:
         shown |= {"outcome": news, "outcome_at": on_hover(review.decided_at) if review.decided_at else ""}
     elif is_put_off:
-        shown |= {"verb": "resume", "words": "Take back"}
+        verb, words = "resume", "Take back"
     elif row.needs_help:
-        shown |= {"verb": "retry", "words": "Retry", "corrects": order.status == Status.UNDELIVERABLE}
+        verb, words = "retry", "Retry"
+        shown["corrects"] = order.status == Status.UNDELIVERABLE
     else:
-        shown |= {"verb": "approve", "words": "Approve"}
+        verb, words = "approve", "Approve"
+    shown |= {"verb": verb, "words": words, "does": escape(f"{order.get_absolute_url()}{verb}/")}
     if is_open and row.needs_help and not is_put_off:
-        shown |= {"helpless": status(order)}
+        shown["helpless"] = status(order)
     if refusal:
         shown |= {
             "refusal": refusal,

@@ -1,5 +1,7 @@
 """Views of the queue: tabs with counts, saved for oneself or for everybody."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError
@@ -10,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from orders import filters, saved_views, selectors
 from orders.filters import STANDING_VIEWS, Filter
 from orders.models import Order, SavedView
-from orders.services import viewing
+from orders.services import asking, viewing
 from orders.services.actors import Actor
 from tests.orders.conftest import SignedIn
 
@@ -68,6 +70,17 @@ def test_all_counts_take_one_query_and_stop_at_the_cap(
 
     assert shown["All waiting"] == "1+ current"
     assert shown["One"] == shown["Another"] == "1+"
+
+
+def test_what_is_put_off_counts_again_once_it_is_back(order_in_review: Order, as_bob: Actor) -> None:
+    now = timezone.now()
+    asking.snooze(
+        order_id=order_in_review.pk, actor=as_bob, at=now, reason="Calls back", until=now + timedelta(hours=1)
+    )
+
+    counted = [selectors.count_queues([Filter()], at=now + timedelta(hours=hours)) for hours in (0, 2)]
+
+    assert [str(count) for (count,) in counted] == ["0", "1"]
 
 
 def test_what_one_saves_nobody_else_sees_or_changes(
