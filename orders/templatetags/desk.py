@@ -1,7 +1,9 @@
 """What the desk's templates need besides Django's own: money, places, statuses and instants."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 from django import template
 from django.contrib.auth.models import User
@@ -63,15 +65,19 @@ def control(field: BoundField) -> SafeString:
         attributes |= {"aria-invalid": "true", "aria-describedby": f"{field.auto_id}_error"}
     if not isinstance(widget, Select):
         return format_html('<input type="text"{}>', flatatt(attributes | ({"value": value} if value else {})))
-    choices = tuple(widget.choices)
-    chosen = value if value in dict(choices) else ""
-    return format_html("<select{}>{}</select>", flatatt(attributes), _options(choices, chosen))
+    return format_html("<select{}>{}</select>", flatatt(attributes), options(widget.choices, value))
+
+
+@register.filter
+def options(choices: Iterable[Any], chosen: str | None) -> SafeString:
+    """What there is to choose from, with the chosen one marked."""
+    known = tuple(choices)
+    return _options(known, chosen if chosen in dict(known) else "")
 
 
 @cache
 def _options(choices: tuple[tuple[str, str], ...], chosen: str) -> SafeString:
-    marks = {chosen: mark_safe(" selected")} if chosen else {}
-    html = '<option value="{}"{}>{}</option>'
+    html, marks = '<option value="{}"{}>{}</option>', {chosen: mark_safe(" selected")} if chosen else {}
     return format_html_join("", html, ((value, marks.get(value, ""), words) for value, words in choices))
 
 
