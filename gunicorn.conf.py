@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from typing import Any
 
@@ -15,6 +17,23 @@ control_socket_disable = True  # it would lie in the home folder, shared by ever
 keepalive = 5
 graceful_timeout = 2  # streams end at once, pages take milliseconds; browsers keep idle connections open
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+
+
+figures = None  # the folder where each of several processes writes its own, so that each can tell those of all
+if int(os.environ.get("WEB_CONCURRENCY", "1")) > 1:
+    figures = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="countersign-figures-")
+
+
+def on_exit(_: Any) -> None:
+    if figures:
+        shutil.rmtree(figures, ignore_errors=True)
+
+
+def child_exit(_: Any, worker: Any) -> None:
+    if figures:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 # In development WhiteNoise hands out files in pieces of its own, and Django says so for each of them.

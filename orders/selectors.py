@@ -706,7 +706,7 @@ def engine(*, at: datetime) -> Engine:
     if not alive:
         return Engine(EngineState.NO_WORKER, heartbeats[0].seen_at if heartbeats else None, _undelivered())
     served = {queue for beat in alive for queue in beat.queues.split(", ")}
-    if unserved := [queue for queue in _task_queues() if queue not in served]:
+    if unserved := [queue for queue in task_queues() if queue not in served]:
         return Engine(EngineState.NO_WORKER, None, _undelivered(), " and ".join(unserved))
     reached = max((beat.temporal_seen_at for beat in alive if beat.temporal_seen_at), default=None)
     if reached is None or reached <= at - TEMPORAL_AWAY_AFTER:
@@ -717,7 +717,7 @@ def engine(*, at: datetime) -> Engine:
     return Engine(EngineState.WELL)
 
 
-def _task_queues() -> tuple[str, str]:
+def task_queues() -> tuple[str, str]:
     return settings.TEMPORAL_ORDERS_QUEUE, settings.TEMPORAL_SHIPPING_QUEUE
 
 

@@ -1,6 +1,19 @@
 from django.urls import path
 
-from orders import answering, bulks, deciding, live, noting, one_order, people, reasons, saved_views, views, webhooks
+from orders import (
+    answering,
+    bulks,
+    deciding,
+    live,
+    noting,
+    one_order,
+    people,
+    probes,
+    reasons,
+    saved_views,
+    views,
+    webhooks,
+)
 
 app_name = "orders"
 
@@ -55,5 +68,7 @@ urlpatterns = [
     path("live/desk/", views.catch_up_desk, name="catch_up_desk"),
     path("webhooks/payments", webhooks.payments, name="payment_webhook"),
     path("favicon.ico", views.favicon, name="favicon"),
-    path("healthz", views.healthz, name="healthz"),
+    path("healthz", probes.healthz, name="healthz"),
+    path("readyz", probes.readyz, name="readyz"),
+    path("metrics", probes.figures, name="metrics"),
 ]

@@ -61,13 +61,6 @@ NOT_PERMITTED = "You can view orders but not decide on them. Ask a lead if you n
 
 @login_not_required
 @require_safe
-def healthz(request: HttpRequest) -> HttpResponse:
-    """Alive. Says nothing of the servers behind: a web process without its database is not helped by a restart."""
-    return HttpResponse("ok\n", content_type="text/plain", headers={"Cache-Control": "no-store"})
-
-
-@login_not_required
-@require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
     """For what asks for this name without having read a page."""
     answer = redirect(static("favicon.svg"))

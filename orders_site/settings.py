@@ -43,6 +43,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "orders.metrics.request_metrics",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",  # before the policy: it is for pages
     "csp.middleware.CSPMiddleware",
@@ -127,13 +128,12 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG
-WHITENOISE_ALLOW_ALL_ORIGINS = False  # no other site has a use for them
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # only the desk's own pages ask for them
 
 # Secure unless HTTPS is declined for a desk that is reached over loopback only.
 HTTPS = env_bool("DJANGO_HTTPS", not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # asked from within
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
@@ -243,6 +243,10 @@ EMAIL_HOST, EMAIL_PORT = _mail_server.host, _mail_server.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail_server.user, _mail_server.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = _mail_server.starttls, _mail_server.tls
 EMAIL_TIMEOUT = 10  # seconds
+
+# Figures for Prometheus: the web's by this token, each worker's at an address of its own.
+METRICS_TOKEN = env_str("METRICS_TOKEN")
+WORKER_METRICS_BIND = env_str("WORKER_METRICS_BIND")
 
 LOG_FORMAT = env_str("LOG_FORMAT", "line")
 if LOG_FORMAT not in ("line", "json"):

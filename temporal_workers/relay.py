@@ -30,6 +30,7 @@ from temporal_workers.contracts import (
     refund_workflow_id,
 )
 from temporal_workers.listening import PAUSE_AFTER_TROUBLE, Listener
+from temporal_workers.telemetry import RelayFigures
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Relay(Listener):
         super().__init__()
         self._client = client
         self._loop = loop
+        self._figures = RelayFigures()
 
     def work(self) -> None:
         """Deliver until the outbox is empty, however long Temporal stays away."""
@@ -102,7 +104,9 @@ class Relay(Listener):
             logger.exception(
                 "Temporal refuses %s for %s", message.message, message.order, extra={"order": message.order.number}
             )
+            self._figures.refused(message.message)
             return f"{type(error).__name__}: {error}"
+        self._figures.delivered(message.message, datetime.now(UTC) - message.created_at)
         names = {"order": message.order.number, "workflow": workflow["id"]}
         logger.info("Told Temporal: %s %s", message.message, message.order, extra=names)
         return ""

@@ -1,10 +1,13 @@
 """The worker as a process: how it stops, and what it survives."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +16,15 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
+from devstack.servers import free_port
 from orders.models import Heartbeat, Order
 from orders.services import reviewing
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
+from temporal_workers.telemetry import expose_figures
 from tests import judge
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import database_url, events_of, wait_for_status, wait_until
@@ -30,12 +36,14 @@ class WorkerProcess:
     """`manage.py runworker all`, on this test's database and queues, with shorter bounds."""
 
     def __init__(self, **environment: str) -> None:
+        self.figures_at = f"127.0.0.1:{free_port()}"
         self._environment = os.environ | {
             "DATABASE_URL": database_url(),
             "SIMULATOR_DATABASE_URL": django_settings.SIMULATOR_DATABASE_URL,
             "SIMULATOR_SECONDS": "0.6",
             "TEMPORAL_ORDERS_QUEUE": django_settings.TEMPORAL_ORDERS_QUEUE,
             "TEMPORAL_SHIPPING_QUEUE": django_settings.TEMPORAL_SHIPPING_QUEUE,
+            "WORKER_METRICS_BIND": self.figures_at,
             **environment,
         }
         self._process: subprocess.Popen[str] | None = None
@@ -103,6 +111,25 @@ def test_the_first_sigterm_drains_and_the_order_goes_on_elsewhere(
     worker_process.start()
     wait_for_status(order, "completed")
     assert events_of(order).count("charge") == 1
+
+
+def test_prometheus_is_told_how_steps_and_messages_fare(worker_process: WorkerProcess, place: PlaceOrder) -> None:
+    order = place(lines=[NewLine("RUG", 1, 5_000)])
+    wait_for_status(order, "completed")
+
+    with urllib.request.urlopen(f"http://{worker_process.figures_at}/metrics") as page:
+        told = page.read().decode()
+
+    assert re.search(r'countersign_outbox_delivered_total{.*message="start".*} 1\n', told)
+    assert re.search(r'temporal_activity_execution_latency_count{.*activity_type="charge_payment".*} 1\n', told)
+    assert "temporal_workflow_completed_total{" in told
+
+
+def test_a_place_for_figures_that_is_taken_is_told_in_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ImproperlyConfigured, match=f"WORKER_METRICS_BIND names '{address}'.*in use"):
+            expose_figures(address)
 
 
 def test_the_second_sigterm_stops_at_once(worker_process: WorkerProcess, place: PlaceOrder) -> None:

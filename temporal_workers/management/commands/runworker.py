@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from temporal_workers import worker
+from temporal_workers import telemetry, worker
 
 LOCK_WAIT = "1500ms"  # as long as the web waits; a database step may take longer, see workflows/steps.py
 
@@ -19,6 +21,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, role: str, **options: Any) -> None:
         _wait_for_no_lock_for_ever()
+        if settings.WORKER_METRICS_BIND:
+            try:
+                telemetry.expose_figures(settings.WORKER_METRICS_BIND)
+            except ImproperlyConfigured as wrong:
+                raise CommandError(str(wrong)) from None
         roles = worker.ROLES if role == "all" else (role,)
         asyncio.run(_serve(roles))
         worker.leave(0)
