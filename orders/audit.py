@@ -31,6 +31,7 @@ COLUMNS = (
     "status_before",
     "status_after",
     "payload",
+    "hash",
 )
 # Never taken along: a body may hold the customer's own link, and the search text says nothing that is not said.
 LEFT_OUT = {"search", "body", "token"}
@@ -91,9 +92,9 @@ def as_csv(audit: Audit) -> Iterator[str]:
     """The events, a line each, with nothing in them that a spreadsheet would run; a mark tells it of UTF-8."""
     yield "\N{BOM}" + _line(COLUMNS)
     for event in audit.events:
-        *cells, payload = _row(event)
+        *cells, payload, hash_ = _row(event)
         shown = json.dumps(payload, ensure_ascii=False, sort_keys=True)
-        yield _line([harmless("" if cell is None else str(cell)) for cell in (*cells, shown)])
+        yield _line([harmless("" if cell is None else str(cell)) for cell in (*cells, shown, hash_)])
 
 
 def _row(event: Event) -> tuple[Any, ...]:
@@ -111,6 +112,7 @@ def _row(event: Event) -> tuple[Any, ...]:
         before,
         after,
         event.payload,
+        bytes(event.hash).hex(),
     )
 
 

@@ -1,6 +1,7 @@
 """What happened to orders, for ever."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -17,7 +18,10 @@ class ActorKind(models.TextChoices):
 
 
 class Event(models.Model):
-    """What happened to an order, in order. Append-only: a trigger in the database refuses change and deletion."""
+    """What happened to an order, in order.
+
+    Triggers chain each to the one before it by `hash` (orders/chain.py), and refuse change and deletion.
+    """
 
     id = models.BigAutoField(primary_key=True)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events")
@@ -36,6 +40,12 @@ class Event(models.Model):
     )
     payload = models.JSONField(default=dict)
     at = models.DateTimeField()
+    hash = models.BinaryField(
+        max_length=32,
+        db_default=b"",
+        editable=False,
+        help_text="What it says, and the hash of the order's event before it; written by the database alone.",
+    )
 
     class Meta:
         ordering = ["order", "sequence"]
@@ -44,7 +54,10 @@ class Event(models.Model):
             models.CheckConstraint(condition=Q(sequence__gte=1), name="event_sequence_from_one"),
             models.CheckConstraint(condition=Q(actor_kind__in=ActorKind.values), name="event_actor_kind_known"),
         ]
-        indexes = [models.Index("id", name="event_came_back", condition=Q(type__in=[*map(str, COMES_BACK)]))]
+        indexes = [
+            models.Index("id", name="event_came_back", condition=Q(type__in=[*map(str, COMES_BACK)])),
+            BrinIndex(fields=["at"], name="event_at", autosummarize=True),  # for periods: audits, not pages
+        ]
 
     def __str__(self) -> str:
         return f"{self.order_id} #{self.sequence} {self.type}"

@@ -39,6 +39,8 @@ def test_the_json_has_every_event_note_and_decision(at_alices: Client, told: Ord
         120_000,
     )
     assert [event["sequence"] for event in audit["events"]] == list(range(1, told.version + 1))
+    hashes = [bytes(event.hash).hex() for event in told.events.order_by("sequence")]
+    assert [event["hash"] for event in audit["events"]] == hashes
     assert audit["events"][-1] | {"payload": None} == {
         "sequence": told.version,
         "at": "2026-11-21T09:00:00Z",
@@ -51,6 +53,7 @@ def test_the_json_has_every_event_note_and_decision(at_alices: Client, told: Ord
         "status_before": "in_review",
         "status_after": "rejected",
         "payload": None,
+        "hash": hashes[-1],
     }
     (review,) = audit["reviews"]
     assert (review["decision"], review["decided_by"], review["note"]) == ("rejected", "alice", "Stolen card")
@@ -68,6 +71,7 @@ def test_the_csv_has_a_line_for_each_event_and_nothing_that_a_spreadsheet_runs(a
     assert len(rows) == told.version
     assert rows[-3]["detail"] == "'=1+1"
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+    assert rows[-1]["hash"] == bytes(told.events.latest("sequence").hash).hex()
     assert (rows[-1]["status_before"], rows[-1]["status_after"]) == ("in_review", "rejected")
 
 
