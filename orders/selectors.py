@@ -196,7 +196,8 @@ def queue_page(
         keys = list(counted_queue(wanted, at=at, viewer=viewer))
         count = capped(len(keys))
         if not count.more and (wanted.is_of_orders or not by.of_reviews):
-            fitting = Review.objects.filter(order__in=keys, decision="")
+            few = Review.objects.filter(order__in=keys, decision="")
+            fitting = Review.objects.filter(pk__in=by.first_of_few(few, after))
     if fitting is None and by.of_reviews:
         fitting = queue_that_fits(wanted, at=at, viewer=viewer)
     if fitting is None:
@@ -359,7 +360,7 @@ class _By:
         sign = "-" if falling else ""
         return rows.order_by(f"{sign}{self.column}", f"{sign}{self.key}")
 
-    def first_of_few(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool) -> list[Any]:
+    def first_of_few(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False) -> list[Any]:
         """The keys of the page from that place on. All are sorted: a limit has the planner walk along an index."""
         return list(self.after(rows, place, backwards=backwards).values_list("pk", flat=True))[: PAGE + 1]
 
