@@ -40,7 +40,8 @@ def queue_row(
     is_escalated = is_open and review.level == Review.Level.LEAD
     news = decided(review) if not is_open else put_off(review) if is_put_off else ""
     reasons = review.waits_for if is_put_off else why(review)
-    shown = _order(order) | {
+    # To look up what is not there takes a template several times as long: so all is there, if empty.
+    shown: dict[str, object] = _order(order) | {
         "order": order,
         "review": review if review.claimed_by_id or review.needs_two else None,
         "is_open": is_open,
@@ -48,11 +49,19 @@ def queue_row(
         "is_cut": len(order.customer_name) > 16,
         "news": news,
         "due": deadline(review) if is_open else status(order),
+        "helpless": status(order) if is_open and row.needs_help and not is_put_off else "",
         "why": news if is_put_off else reasons,
         "why_in_full": reasons,
         "may_decide": may_decide,
         "sent_along": sent_along,
+        "corrects": order.status == Status.UNDELIVERABLE and not is_put_off,
+        "refusal": refusal,
+        "rejects": False,
+        "wrong": "",
     }
+    if refusal:
+        shown["rejects"] = refusal.form == "reject"
+        shown["wrong"] = refusal.message if not is_open or refusal.form in ("", "retry") else ""
     verb = words = ""
     if is_escalated and not leads and not is_put_off:
         shown["outcome"] = f"A lead has to {'help' if row.needs_help else 'decide'}"
@@ -62,17 +71,9 @@ def queue_row(
         verb, words = "resume", "Take back"
     elif row.needs_help:
         verb, words = "retry", "Retry"
-        shown["corrects"] = order.status == Status.UNDELIVERABLE
     else:
         verb, words = "approve", "Approve"
     shown |= {"verb": verb, "words": words, "does": escape(f"{order.get_absolute_url()}{verb}/")}
-    if is_open and row.needs_help and not is_put_off:
-        shown["helpless"] = status(order)
-    if refusal:
-        shown |= {
-            "refusal": refusal,
-            "wrong": refusal.message if not is_open or refusal.form in ("", "retry") else "",
-        }
     return get_template("orders/_queue_row.html").render(shown, request)
 
 
