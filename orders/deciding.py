@@ -369,7 +369,10 @@ def take_over(asked: Asked) -> str:
 @require_POST
 def renew(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     """Of an order in one's own hands: one is still at it. The page asks while somebody types."""
-    mine = claiming.renew(order_id=order_id, actor=Actor.operator(request.user), at=timezone.now())
+    try:
+        mine = claiming.renew(order_id=order_id, actor=Actor.operator(request.user), at=timezone.now())
+    except NotPermitted:
+        raise PermissionDenied(NOT_PERMITTED) from None
     return HttpResponse(status=204 if mine else 409)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import timedelta
+from functools import cached_property
 from http import HTTPStatus
 from itertools import chain, product
 from typing import Annotated, Any
@@ -61,6 +62,11 @@ REFUSALS: dict[Any, Any] = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 422
 
 class Api(NinjaAPI):
     def get_openapi_schema(self, **_: Any) -> OpenAPISchema:
+        """Made once: it takes long, and anybody may ask for it."""
+        return self._described
+
+    @cached_property
+    def _described(self) -> OpenAPISchema:
         """As the framework makes it, with the scopes, and with refusals under their own type of content."""
         schema = super().get_openapi_schema(path_prefix="/api/v1/")
         for path, view in self.default_router.path_operations.items():

@@ -47,7 +47,11 @@ def claim(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
 
 
 def renew(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> bool:
-    """Have what one has in hand for CLAIM_IDLE from now, and say whether one had; for who is typing. Tells nobody."""
+    """Have what one has in hand for CLAIM_IDLE from now, and say whether one had; for who is typing. Tells nobody.
+
+    Raises NotPermitted: who may claim no more keeps no order from the others.
+    """
+    authorise(actor, Action.CLAIM)
     mine = Review.objects.filter(order=order_id, decision="", claimed_by=actor.user, claimed_until__gt=at)
     mine.filter(claimed_until__lt=at + settings.CLAIM_IDLE).update(claimed_until=at + settings.CLAIM_IDLE)
     return mine.exists()
