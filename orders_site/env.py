@@ -1,6 +1,7 @@
 """Typed reading of environment variables. A value that does not parse stops the start with its name."""
 
 import os
+from base64 import b64decode
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
@@ -67,6 +68,18 @@ def env_duration(name: str, default: str) -> timedelta:
 
 def env_list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def env_key(name: str) -> bytes:
+    """Read a key of 32 bytes in base64; empty where there is none. The text of an error does not quote it."""
+    raw = os.environ.get(name, "")
+    try:
+        key = b64decode(raw, validate=True)
+    except ValueError:
+        key = b"?"
+    if len(key) not in (0, 32):
+        raise ImproperlyConfigured(f"{name} must be 32 bytes in base64.")
+    return key
 
 
 def env_path(name: str, default: Path) -> Path:

@@ -13,6 +13,7 @@ from orders_site.env import (
     env_duration,
     env_float,
     env_int,
+    env_key,
     env_list,
     env_mailbox,
     env_str,
@@ -190,6 +191,8 @@ if FRAUD_LIMIT > 1:
 FRAUD_UNANSWERED = env_str("FRAUD_UNANSWERED", "pass")
 if FRAUD_UNANSWERED not in ("pass", "fail"):
     raise ImproperlyConfigured(f"FRAUD_UNANSWERED must be pass or fail, not {FRAUD_UNANSWERED!r}.")
+
+AUDIT_SIGNING_KEY = env_key("AUDIT_SIGNING_KEY")
 
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
 TEMPORAL_UI_URL = env_str("TEMPORAL_UI_URL")

@@ -1,15 +1,21 @@
 """The record of what happened: what somebody with all rights on the database has done to it is found."""
 
 import io
+import json
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from pytest_django import Settings
 
 from orders.models import Order
 from orders.services import noting
 from orders.services.actors import Actor
+from orders_site.env import env_key
 from tests.conftest import PlaceOrder
 
 NOW = datetime(2020, 1, 15, 9, 0, tzinfo=UTC)
@@ -113,3 +119,91 @@ def test_a_range_that_makes_no_sense_is_refused(db: None) -> None:
     ):
         with pytest.raises(CommandError, match=told):
             _verify(*words)
+
+
+def _audit(*words: str) -> str:
+    said = io.StringIO()
+    call_command("audit", *words, stdout=said)
+    return said.getvalue()
+
+
+@pytest.fixture
+def public_key(settings: Settings) -> str:
+    """Of the key that is set."""
+    signing, public = _audit("new-key").splitlines()
+    settings.AUDIT_SIGNING_KEY = b64decode(signing.removeprefix("AUDIT_SIGNING_KEY="))
+    return public.removeprefix("public key: ")
+
+
+DAY = ("--since", "2020-01-15", "--until", "2020-01-15")
+
+
+def test_an_export_has_the_events_of_its_days_and_can_be_checked(order: Order, public_key: str, tmp_path: Path) -> None:
+    file = tmp_path / "january.jsonl"
+
+    _audit("export", *DAY, "--output", str(file))
+
+    *events, last = [json.loads(line) for line in file.read_text().splitlines()]
+    notes = order.events.filter(sequence__gt=4).order_by("sequence")
+    assert [event["id"] for event in events] == [note.pk for note in notes]
+    assert [event["hash"] for event in events] == [bytes(note.hash).hex() for note in notes]
+    assert [event["previous"] for event in events[1:]] == [event["hash"] for event in events[:-1]]
+    assert (events[0]["number"], events[0]["payload"]) == (order.number, notes[0].payload)
+    assert last["statement"]["count"] == 4
+    assert _audit("verify-export", str(file), "--public-key", public_key).startswith("4 events from 2020-01-15T00:00")
+
+
+def test_an_export_that_was_changed_is_found(order: Order, public_key: str, tmp_path: Path) -> None:
+    file = tmp_path / "january.jsonl"
+    whole = _audit("export", *DAY).splitlines(keepends=True)
+    another_key = _audit("new-key").splitlines()[1].removeprefix("public key: ")
+
+    def told(lines: list[str], key: str = public_key) -> str:
+        file.write_text("".join(lines))
+        with pytest.raises(CommandError) as refused:
+            _audit("verify-export", str(file), "--public-key", key)
+        assert refused.value.returncode == 1
+        return str(refused.value).removeprefix(f"{file}: ")
+
+    one, two, three, four, last = whole
+    changed = [one, two.replace("alice", "alicE"), three, four, last]
+    assert told(changed) == f"Line 2, event 6 of {order.number}, is not what its hash is of."
+    assert told([one, two, "{}\n", four, last]) == "Line 3 is no event."
+    assert told([one, three, two, four, last]) == "The lines are not those that were signed."
+    assert told([one, two, four, last]) == "The lines are not those that were signed."
+    assert told([one, two, three]).startswith("The last line is no signed statement")
+    assert told([]).startswith("The last line is no signed statement")
+    assert told([*whole[:4], last.replace('"count": 4', '"count": 3')]).startswith("The signature is not of this key")
+    assert told(whole, another_key).startswith("The signature is not of this key")
+
+
+def test_an_export_of_a_record_that_was_touched_says_so(order: Order, public_key: str, tmp_path: Path) -> None:
+    file = tmp_path / "january.jsonl"
+    _as_a_superuser("UPDATE orders_event SET actor = 'bob' WHERE {order} AND sequence = 7", order)
+    _audit("export", *DAY, "--output", str(file))
+
+    with pytest.raises(CommandError, match=f"Line 3, event 7 of {order.number}, is not what .* It was so when"):
+        _audit("verify-export", str(file), "--public-key", public_key)
+
+
+def test_nothing_is_exported_or_checked_without_its_key(
+    order: Order, public_key: str, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "january.jsonl"
+    file.write_text("mine")
+    with pytest.raises(CommandError, match=r"--output: .*january.jsonl cannot be written \(File exists\)"):
+        _audit("export", *DAY, "--output", str(file))
+    assert file.read_text() == "mine"
+    with pytest.raises(CommandError, match="--public-key: must be 32 bytes in base64"):
+        _audit("verify-export", str(file), "--public-key", "c2hvcnQ=")
+    with pytest.raises(CommandError, match="nowhere cannot be read"):
+        _audit("verify-export", str(tmp_path / "nowhere"), "--public-key", public_key)
+
+    settings.AUDIT_SIGNING_KEY = b""
+    with pytest.raises(CommandError, match="AUDIT_SIGNING_KEY is not set"):
+        _audit("export", *DAY)
+
+    for malformed in ("c2hvcnQ=", "not base64!"):
+        monkeypatch.setenv("AUDIT_SIGNING_KEY", malformed)
+        with pytest.raises(ImproperlyConfigured, match="AUDIT_SIGNING_KEY must be 32 bytes in base64"):
+            env_key("AUDIT_SIGNING_KEY")
