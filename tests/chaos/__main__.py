@@ -1,0 +1,212 @@
+"""`make chaos`: the whole desk under orders, decisions and faults, and a judgement. See docs/chaos.md."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from statistics import quantiles
+from tempfile import mkdtemp
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from tests.chaos.desk import Desk, servers
+from tests.chaos.strikes import Strike, Striker, schedule
+from tests.chaos.traffic import SKU, Book, Door, Traffic
+
+PEOPLE = ("alice", "bob", "carol", "dana")
+STOCK = 1_000_000
+CALM_WITHIN = 240.0  # seconds without any change, after which the rest is given up
+
+
+@dataclass
+class Verdict:
+    violations: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def main() -> int:
+    options = _options()
+    folder = Path(options.folder or mkdtemp(prefix="countersign-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    tell(f"seed {options.seed}: {options.seconds:g} s, {options.strikes} strikes; logs in {folder}")
+    strikes = schedule(options.seed, seconds=options.seconds, many=options.strikes)
+    with servers(folder) as desk:
+        verdict = run(desk, strikes, seed=options.seed, seconds=options.seconds, rate=options.rate)
+    for line in verdict.lines:
+        tell(line)
+    for violation in verdict.violations:
+        tell(f"VIOLATION {violation}")
+    tell(f"{len(verdict.violations)} violations with seed {options.seed}")
+    return 1 if verdict.violations else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="what strikes when, and who decides what; random")
+    parser.add_argument("--seconds", type=float, default=600, help="how long orders come in and faults strike")
+    parser.add_argument("--strikes", type=int, default=70)
+    parser.add_argument("--rate", type=float, default=3.6, help="orders a second")
+    parser.add_argument("--folder", help="where data and logs go; a new one")
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = secrets.randbelow(1_000_000)
+    return options
+
+
+def run(desk: Desk, strikes: list[Strike], *, seed: int, seconds: float, rate: float) -> Verdict:
+    tokens = prepare(desk)
+    desk.start_services()
+    book = Book()
+    traffic = Traffic(Door(desk.addresses(), book), book, tokens, seed=seed, rate=rate)
+    striker = Striker(desk, tell, lambda: asyncio.run(repeat_news(desk, list(traffic.open), seed)))
+    flow = threading.Thread(target=traffic.flow, args=[seconds])
+    flow.start()
+    striker.strike_all(strikes)
+    flow.join()
+    tell("all is struck and decided; waiting for calm")
+    calm = wait_for_calm()
+    return judge(desk, book, striker, calm)
+
+
+def tell(words: str) -> None:
+    sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S} {words}\n")
+    sys.stdout.flush()
+
+
+def prepare(desk: Desk) -> dict[str, str]:
+    """Make the database, the people, the goods; return a token for each of the people and for the shop."""
+    os.environ |= desk.environment
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import Group, User
+    from django.core.management import call_command
+    from django.db import connection
+    from django.utils import timezone
+
+    from orders import accounts
+    from orders.models import ApiScope, Product
+    from orders.services import clients, stocking
+
+    call_command("migrate", verbosity=0)
+    accounts.create_roles()
+    stocking.stock_products(products=[Product(sku=SKU, name="Brass desk lamp", stock=STOCK)])
+    now = timezone.now()
+    tokens = {"shop": clients.create_client(name="shop", scopes=[ApiScope.PLACE], user=None, at=now)}
+    for name in PEOPLE:
+        user = User.objects.create_user(name)
+        user.groups.add(Group.objects.get(name="lead"))
+        tokens[name] = clients.create_client(name=name, scopes=[ApiScope.READ, ApiScope.DECIDE], user=user, at=now)
+    connection.close()  # none of the strikes is meant for it
+    return tokens
+
+
+async def repeat_news(desk: Desk, orders: list[str], seed: int) -> None:
+    """Send messages that were delivered before once more, thrice each and in disorder."""
+    from temporalio.client import Client
+    from temporalio.service import RPCError
+
+    from temporal_workers.contracts import SIGNALS, News, order_workflow_id
+
+    chance = Random(seed)  # noqa: S311 - to be the same again
+    client = await Client.connect(desk.temporal.address)
+    async with await AsyncConnection.connect(desk.postgres.url) as database:
+        found = await database.execute(
+            "SELECT order_id, message, payload->>'actor', id FROM orders_outbox"
+            " WHERE order_id = ANY(%s) AND message = ANY(%s)",
+            [[UUID(order) for order in orders], list(SIGNALS)],
+        )
+        sent = [(order_workflow_id(order), name, News(by or "", row)) async for order, name, by, row in found] * 3
+    chance.shuffle(sent)
+    for workflow_id, name, news in sent:
+        try:
+            await client.get_workflow_handle(workflow_id).signal(name, news)
+        except RPCError:  # it has ended, or Temporal is away
+            continue
+
+
+def wait_for_calm() -> float:
+    """Wait until nothing is under way any more; return the seconds that it took."""
+    from orders.models import Order, Outbox, Payment
+    from orders.states import TERMINAL, WAITS_FOR_PEOPLE
+
+    begun = moved_at = time.monotonic()
+    stood = None
+    while time.monotonic() - moved_at < CALM_WITHIN:
+        under_way = Order.objects.exclude(status__in=TERMINAL | WAITS_FOR_PEOPLE).count()
+        stands = (
+            under_way,
+            Outbox.objects.filter(delivered_at=None).count(),
+            Payment.objects.filter(status=Payment.State.PROCESSING).count(),
+        )
+        if not any(stands):
+            return time.monotonic() - begun
+        if stands != stood:
+            stood, moved_at = stands, time.monotonic()
+        time.sleep(0.5)
+    return time.monotonic() - begun
+
+
+def judge(desk: Desk, book: Book, striker: Striker, calm: float) -> Verdict:
+    import psycopg
+
+    from orders.models import Event, Order
+    from tests.chaos.verdict import broken_words
+    from tests.judge import read_books, unfinished, unsafe
+
+    with psycopg.connect(desk.postgres.url) as connection:
+        books = read_books(lambda query: connection.execute(query.encode()))
+    verdict = Verdict()
+    verdict.violations += unsafe(books, {SKU: STOCK}) + unfinished(books)
+    verdict.violations += list(broken_words(book)) + book.wrong
+    verdict.violations += [f"the harness could not strike: {error}" for error in striker.errors]
+    verdict.violations += list(asyncio.run(failed_workflows(desk)))
+    statuses = Counter(order.status for order in books.orders)
+    answers = Counter((answer.action, answer.told) for answer in book.answers)
+    starts = {name: service.starts for name, service in desk.services.items()}
+    kinds = Counter(f"{strike.kind} {strike.target}" for strike in striker.struck)
+    verdict.lines += [
+        f"{len(striker.struck)} strikes: {_listed(kinds)}",
+        f"{len(striker.missed)} whose step did not come in time",
+        f"starts: {_listed(starts)}",
+        f"{Order.objects.count():,} orders, {Event.objects.count():,} events: {_listed(statuses)}",
+        f"told: {_listed({f'{action} {told}': many for (action, told), many in answers.items()})}",
+        f"HTTP: {_listed(book.statuses)}",
+        f"calm after {calm:.0f} s",
+    ]
+    if len(book.decided_seconds) > 1:
+        cuts = quantiles(book.decided_seconds, n=100)
+        verdict.lines.append(f"decisions answered within {cuts[49]:.2f} s (p50), {cuts[98]:.2f} s (p99)")
+    return verdict
+
+
+def _listed(counts: Mapping[Any, int]) -> str:
+    return ", ".join(
+        f"{many:,} {what}" for what, many in sorted(counts.items(), key=lambda item: (-item[1], str(item)))
+    )
+
+
+async def failed_workflows(desk: Desk) -> "list[str]":
+    """Runs that failed, or fail in our own code."""
+    from temporalio.client import Client
+
+    client = await Client.connect(desk.temporal.address)
+    found = []
+    for query in ("ExecutionStatus = 'Failed'", "TemporalReportedProblems IS NOT NULL AND ExecutionStatus = 'Running'"):
+        found += [f"the run {run.id} is where {query}" async for run in client.list_workflows(query)]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""What strikes the desk, and when: drawn from a seed before anything runs, so that it strikes the same way again."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+import psycopg
+
+from tests.chaos.desk import WEBS, WORKERS, Desk
+from tests.chaos.worker import RELAY
+
+STEPS = {
+    "orders": (
+        "receive_order",
+        "validate_order",
+        "settle_review",
+        "reserve_stock",
+        "begin_charge",
+        "charge_payment",
+        "record_charge",
+        "complete_order",
+        "begin_refund",
+        "refund_payment",
+        "record_refund",
+        "release_stock",
+    ),
+    "shipping": (
+        "begin_package",
+        "prepare_package",
+        "record_package",
+        "begin_dispatch",
+        "dispatch_parcel",
+        "record_dispatch",
+    ),
+}
+PATIENCE = 20.0  # seconds until a step at which a worker is to die has to have come
+
+
+@dataclass(frozen=True)
+class Strike:
+    """`at` is in seconds from the first order, `lasts` how long what was stopped or taken stays so."""
+
+    at: float
+    kind: str
+    target: str = ""
+    place: str = ""
+    lasts: float = 0.0
+
+    def __str__(self) -> str:
+        rest = " ".join(filter(None, (self.target, self.place)))
+        return f"{self.at:6.1f} s  {self.kind} {rest}".rstrip() + (f" for {self.lasts:.0f} s" if self.lasts else "")
+
+
+def schedule(seed: int, *, seconds: float, many: int) -> list[Strike]:
+    """So many strikes spread over the time, every kind before any comes again."""
+    chance = random.Random(seed)  # noqa: S311 - to be the same again
+    kinds: list[Callable[[float, random.Random], Strike]] = []
+    strikes = []
+    for number in range(many):
+        if not kinds:
+            kinds = list(KINDS)
+            chance.shuffle(kinds)
+        at = seconds * (number + chance.random()) / many
+        strikes.append(kinds.pop()(at, chance))
+    return strikes
+
+
+def _kill_worker(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "kill -9", chance.choice(sorted(WORKERS)))
+
+
+def _kill_at_step(at: float, chance: random.Random) -> Strike:
+    worker = chance.choice(sorted(WORKERS))
+    step = chance.choice(STEPS[WORKERS[worker]])
+    return Strike(at, "kill -9", worker, f"{chance.choice(['before', 'after'])} {step}")
+
+
+def _kill_relay(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "kill -9", chance.choice(sorted(WORKERS)), RELAY)
+
+
+def _kill_web(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "kill -9", chance.choice(WEBS))
+
+
+def _drain(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "SIGTERM", chance.choice(sorted(WORKERS)))
+
+
+def _freeze(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "SIGSTOP", chance.choice([*sorted(WORKERS), *WEBS]), lasts=20)
+
+
+def _crash_postgres(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "kill -9", "PostgreSQL")
+
+
+def _crash_temporal(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "kill -9", "Temporal", lasts=chance.uniform(1, 6))
+
+
+def _cut_connections(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "cut", "every connection")
+
+
+def _take_connections(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "take", "every connection", lasts=5)
+
+
+def _slow_bank(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "hold up", chance.choice(["bank", "carrier"]), lasts=chance.uniform(3, 8))
+
+
+def _repeat_news(at: float, chance: random.Random) -> Strike:
+    return Strike(at, "repeat", "messages")
+
+
+KINDS = (
+    _kill_worker,
+    _kill_at_step,
+    _kill_at_step,
+    _kill_at_step,
+    _kill_relay,
+    _kill_web,
+    _drain,
+    _freeze,
+    _crash_postgres,
+    _crash_temporal,
+    _cut_connections,
+    _take_connections,
+    _slow_bank,
+    _repeat_news,
+)
+
+
+@dataclass
+class Striker:
+    """Strikes a desk as planned, each strike in a thread of its own: some last for long."""
+
+    desk: Desk
+    tell: Callable[[str], None]
+    repeat_news: Callable[[], None]
+    struck: list[Strike] = field(default_factory=list)
+    missed: list[Strike] = field(default_factory=list)  # the step at which a worker was to die did not come in time
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._servers = threading.Lock()  # one server's crash at a time
+        self._begun = time.monotonic()
+
+    def strike_all(self, strikes: list[Strike]) -> None:
+        """Return when the last of them is over."""
+        self._begun = time.monotonic()
+        threads = []
+        for strike in strikes:
+            time.sleep(max(0.0, self._begun + strike.at - time.monotonic()))
+            threads.append(threading.Thread(target=self._strike, args=[strike], name=str(strike)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+
+    def _strike(self, strike: Strike) -> None:
+        self.tell(str(strike))
+        try:
+            (self.struck if self._carry_out(strike) else self.missed).append(strike)
+        except Exception as error:  # noqa: BLE001 - a strike that fails is told with the verdict
+            self.errors.append(f"{strike}: {type(error).__name__}: {error}")
+
+    def _carry_out(self, strike: Strike) -> bool:
+        if strike.place:
+            return self._die_at(strike.target, strike.place)
+        deeds: dict[str, Callable[[Strike], None]] = {
+            "kill -9": self._kill,
+            "SIGTERM": lambda strike: self.desk.services[strike.target].signal(signal.SIGTERM),
+            "SIGSTOP": self._freeze,
+            "cut": lambda _: self._cut_connections(),
+            "take": lambda strike: self._take_connections(strike.lasts),
+            "hold up": lambda strike: self._hold(strike.target, strike.lasts),
+            "repeat": lambda _: self.repeat_news(),
+        }
+        deeds[strike.kind](strike)
+        return True
+
+    def _kill(self, strike: Strike) -> None:
+        if strike.target in self.desk.services:
+            self.desk.services[strike.target].signal(signal.SIGKILL)
+            return
+        with self._servers:
+            if strike.target == "PostgreSQL":
+                self.desk.crash_postgres()
+            else:
+                self.desk.crash_temporal(strike.lasts)
+
+    def _freeze(self, strike: Strike) -> None:
+        self.desk.services[strike.target].signal(signal.SIGSTOP)
+        time.sleep(strike.lasts)
+        self.desk.services[strike.target].signal(signal.SIGCONT)
+
+    def _die_at(self, worker: str, place: str) -> bool:
+        told = self.desk.dies_at(worker)
+        told.write_text(place)
+        until = time.monotonic() + PATIENCE
+        while told.exists():
+            if time.monotonic() > until:
+                told.unlink(missing_ok=True)
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _database(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self.desk.postgres.url, autocommit=True)
+
+    def _cut_connections(self) -> None:
+        with self._servers, self._database() as database:
+            database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+
+    def _take_connections(self, seconds: float) -> None:
+        """All that are left, those for superusers too, and each that somebody gives back meanwhile."""
+        until = time.monotonic() + seconds
+        with self._servers, ExitStack() as taken:
+            while time.monotonic() < until:
+                try:
+                    taken.enter_context(self._database())
+                except psycopg.OperationalError:
+                    time.sleep(0.05)
+
+    def _hold(self, ledger: str, seconds: float) -> None:
+        with suppress(psycopg.OperationalError), self._database() as database, database.transaction():
+            database.execute(f"LOCK TABLE simulator.{ledger}")
+            time.sleep(seconds)
