@@ -31,7 +31,7 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What takes long per file comes first, so that no process is left with it while the others have nothing to do.
-SLOW_FIRST = ("e2e", "temporal_workers", "production", "devstack")
+SLOW_FIRST = ("chaos", "e2e", "temporal_workers", "production", "devstack")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
