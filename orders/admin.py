@@ -41,6 +41,7 @@ from orders.models import (
     Review,
     SavedView,
     Shipment,
+    SignInTry,
 )
 from orders.money import format_money
 from orders.services import clients, stocking
@@ -437,6 +438,14 @@ class SavedViewAdmin(Records):
     list_select_related = ("owner",)
     search_fields = ("owner__username__exact", "name__exact")
     search_help_text = "A person's whole name at sign-in, or a view's whole name."
+
+
+@admin.register(SignInTry)
+class SignInTryAdmin(Records):
+    list_display = ("network", "at")
+    list_select_related = ()
+    search_fields = ("network__exact",)
+    search_help_text = "A whole address."
 
 
 @admin.register(Group)

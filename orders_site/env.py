@@ -5,6 +5,7 @@ from base64 import b64decode
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parseaddr
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -80,6 +81,15 @@ def env_key(name: str) -> bytes:
     if len(key) not in (0, 32):
         raise ImproperlyConfigured(f"{name} must be 32 bytes in base64.")
     return key
+
+
+def env_networks(name: str, default: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks, or `*` for all."""
+    told = env_list(name, default)
+    try:
+        return [ip_network(part, strict=False) for part in (["0.0.0.0/0", "::/0"] if "*" in told else told)]
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be addresses with commas between, not {', '.join(told)}.") from None
 
 
 def env_path(name: str, default: Path) -> Path:

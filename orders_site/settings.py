@@ -16,6 +16,7 @@ from orders_site.env import (
     env_key,
     env_list,
     env_mailbox,
+    env_networks,
     env_str,
     mail_server_from_url,
 )
@@ -108,6 +109,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "orders:queue"
 LOGOUT_REDIRECT_URL = "login"
+# How many tries to sign in may fail, of one name from one address and of one address with any names.
+SIGN_IN_TRIES = env_int("SIGN_IN_TRIES", 5, least=1)
+SIGN_IN_TRIES_OF_ADDRESS = env_int("SIGN_IN_TRIES_OF_ADDRESS", 50, least=1)
+SIGN_IN_TRIES_WITHIN = env_duration("SIGN_IN_TRIES_WITHIN", "15m")
+TRUSTED_PROXIES = env_networks("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

@@ -1,14 +1,15 @@
 """Where everything hangs: sign-in, raw records, the desk."""
 
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from orders.api.problems import not_found
+from orders.signing_in import SignIn
 from orders.views import records_door
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("sign-in/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("sign-in/", SignIn.as_view(), name="login"),
     path("sign-out/", LogoutView.as_view(), name="logout"),
     path("admin/login/", records_door),
     path("admin/", admin.site.urls),

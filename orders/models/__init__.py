@@ -13,7 +13,7 @@ from orders.models.mails import Mail
 from orders.models.notes import Mention, Note
 from orders.models.orders import Order, OrderLine, Product
 from orders.models.payments import PAYMENT_STEPS, LoyaltyEntry, Payment
-from orders.models.people import Preferences, SavedView
+from orders.models.people import Preferences, SavedView, SignInTry
 from orders.models.programs import ApiClient, ApiScope, IdempotencyKey
 from orders.models.reviews import Decision, InfoRequest, RejectReason, Review
 
@@ -44,4 +44,5 @@ __all__ = [
     "Review",
     "SavedView",
     "Shipment",
+    "SignInTry",
 ]

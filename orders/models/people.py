@@ -1,4 +1,4 @@
-"""What is somebody's own: views of the queue, and how things are shown."""
+"""What is somebody's own: views of the queue, and how things are shown; and who tries to be somebody."""
 
 from django.conf import settings
 from django.db import models
@@ -39,3 +39,22 @@ class Preferences(models.Model):
 
     def __str__(self) -> str:
         return f"{self.zone}, {self.locale}"
+
+
+class SignInTry(models.Model):
+    """A try to sign in that has not succeeded, for as long as it counts against the next one."""
+
+    name_hash = models.CharField(max_length=64, editable=False)
+    network = models.GenericIPAddressField(help_text="The address it came from; the first half of those of IPv6.")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-at"]
+        verbose_name_plural = "sign-in tries"
+        indexes = [
+            models.Index("network", "at", name="sign_in_try_of_network"),
+            models.Index("at", name="sign_in_try_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.network} at {self.at}"

@@ -17,7 +17,17 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from orders.admin import CappedPaginator
-from orders.models import ApiClient, Event, IdempotencyKey, LoyaltyEntry, Order, Preferences, Product, SavedView
+from orders.models import (
+    ApiClient,
+    Event,
+    IdempotencyKey,
+    LoyaltyEntry,
+    Order,
+    Preferences,
+    Product,
+    SavedView,
+    SignInTry,
+)
 from orders.services import actors, asking, bulk, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
 from orders.states import Action
 
@@ -74,6 +84,7 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     LoyaltyEntry.objects.create(order=order_in_review, points=1_200, awarded_at=NOW)
     Preferences.objects.create(user=alice, zone="Europe/Berlin", locale="de_DE")
     SavedView.objects.create(owner=alice, name="Germany", query="country=DE", created_at=NOW)
+    SignInTry.objects.create(name_hash="0" * 64, network="192.0.2.1", at=NOW)
     User.objects.create_superuser("carol")
     noting.write_note(**order, actor=actors.Actor.operator(alice), text="For @carol")
     order_in_review.refresh_from_db()
