@@ -73,13 +73,30 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 def env_key(name: str) -> bytes:
     """Read a key of 32 bytes in base64; empty where there is none. The text of an error does not quote it."""
-    raw = os.environ.get(name, "")
+    return _key(name, os.environ.get(name, ""))
+
+
+def env_keys(name: str) -> dict[str, bytes]:
+    """Read keys of 32 bytes in base64, each with a name: `new:…,old:…`. The text of an error quotes none of them."""
+    keys = {}
+    for part in env_list(name):
+        called, _, text = part.partition(":")
+        key = _key(name, text)
+        if not called or not called.isascii() or not key:
+            raise ImproperlyConfigured(f"{name} must be names with keys, such as 2026:KEY,2025:KEY.")
+        if called in keys:
+            raise ImproperlyConfigured(f"{name} has two keys called {called!r}.")
+        keys[called] = key
+    return keys
+
+
+def _key(name: str, text: str) -> bytes:
     try:
-        key = b64decode(raw, validate=True)
+        key = b64decode(text, validate=True)
     except ValueError:
         key = b"?"
     if len(key) not in (0, 32):
-        raise ImproperlyConfigured(f"{name} must be 32 bytes in base64.")
+        raise ImproperlyConfigured(f"{name} must have 32 bytes in base64 for a key.")
     return key
 
 

@@ -14,6 +14,7 @@ from orders_site.env import (
     env_float,
     env_int,
     env_key,
+    env_keys,
     env_list,
     env_mailbox,
     env_networks,
@@ -203,6 +204,7 @@ AUDIT_SIGNING_KEY = env_key("AUDIT_SIGNING_KEY")
 # The engine. The address and the like are read by temporalio.envconfig: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
 TEMPORAL_UI_URL = env_str("TEMPORAL_UI_URL")
 TEMPORAL_NAMESPACE = env_str("TEMPORAL_NAMESPACE", "default")
+TEMPORAL_PAYLOAD_KEYS = env_keys("TEMPORAL_PAYLOAD_KEYS")  # the first encrypts, all decrypt
 TEMPORAL_ORDERS_QUEUE = env_str("TEMPORAL_ORDERS_QUEUE", "orders")
 TEMPORAL_SHIPPING_QUEUE = env_str("TEMPORAL_SHIPPING_QUEUE", "shipping")
 WORKER_DATABASE_THREADS = env_int("WORKER_DATABASE_THREADS", 10, least=1)

@@ -6,6 +6,8 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
+from temporal_workers.encrypting import converter
+
 # With the server away, the SDK's own defaults block a call for about ten seconds.
 _RETRIES = RetryConfig(initial_interval_millis=100, max_elapsed_time_millis=1_500, max_retries=3)
 
@@ -26,7 +28,8 @@ _AWAY = frozenset(
 
 
 async def connect(*, lazy: bool) -> Client:
-    """Make a client from TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and their kin (temporalio.envconfig).
+    """Make a client from TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and their kin (temporalio.envconfig), which encrypts
+    what it sends where there are TEMPORAL_PAYLOAD_KEYS.
 
     A lazy client connects at its first call; workers need one that is not.
 
@@ -34,7 +37,8 @@ async def connect(*, lazy: bool) -> Client:
     """
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", DEFAULT_ADDRESS)
-    return await Client.connect(**config, lazy=lazy, retry_config=_RETRIES if lazy else None)
+    retries = _RETRIES if lazy else None
+    return await Client.connect(**config, lazy=lazy, retry_config=retries, data_converter=converter())
 
 
 def is_away(error: BaseException) -> bool:

@@ -28,6 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from orders.runs import Attempt, Run, RunState, Told
 from temporal_workers.client import connect, is_away
 from temporal_workers.contracts import order_workflow_id, shipping_workflow_id
+from temporal_workers.encrypting import reveal
 
 logger = logging.getLogger(__name__)
 
@@ -136,11 +137,14 @@ async def ask(client: Client, order_id: uuid.UUID) -> Run:
 async def _description(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
     """What Temporal says of the workflow; None where it knows none of that id."""
     try:
-        return await client.get_workflow_handle(workflow_id).describe(rpc_timeout=timedelta(seconds=ANSWER_SECONDS))
+        told = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=timedelta(seconds=ANSWER_SECONDS))
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return None
         raise
+    for activity in told.raw_description.pending_activities:
+        await reveal(activity.last_failure, client.data_converter)
+    return told
 
 
 def run_of(described: WorkflowExecutionDescription) -> Run:

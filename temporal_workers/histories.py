@@ -24,6 +24,7 @@ from orders.runs import History, HistoryLine
 from temporal_workers.client import is_away
 from temporal_workers.contracts import order_workflow_id
 from temporal_workers.describing import thread
+from temporal_workers.encrypting import reveal
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,9 @@ async def _ask(order_id: uuid.UUID) -> History:
                 ),
                 timeout=timedelta(seconds=ANSWER_SECONDS),
             )
+            for event in answer.history.events:
+                if failure := _failure(event):
+                    await reveal(failure, client.data_converter)
     except Exception as error:
         if isinstance(error, RPCError) and error.status == RPCStatusCode.NOT_FOUND:
             return History()
@@ -145,9 +149,16 @@ def _detail(event: HistoryEvent, names: Mapping[int, str]) -> str:
         parts.append(f"for {wording.span(attributes.start_to_fire_timeout.ToTimedelta())}")
     if "attempt" in fields and attributes.attempt > 1:
         parts.append(f"attempt {attributes.attempt}")
-    if "failure" in fields and attributes.HasField("failure"):
-        parts.append(_said(attributes.failure))
+    if failure := _failure(event):
+        parts.append(_said(failure))
     return " · ".join(part[:MOST_WORDS] for part in parts if part)
+
+
+def _failure(event: HistoryEvent) -> Failure | None:
+    attributes = getattr(event, event.WhichOneof("attributes") or "", None)
+    if attributes is None or "failure" not in attributes.DESCRIPTOR.fields_by_name:
+        return None
+    return attributes.failure if attributes.HasField("failure") else None
 
 
 def _said(failure: Failure) -> str:

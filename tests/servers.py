@@ -67,6 +67,7 @@ def environment_of_the_run() -> Iterator[dict[str, str]]:
                 "DATABASE_URL": given or postgres.url,
                 "TEST_TEMPLATE": f"template_{secrets.token_hex(6)}",
                 **temporal.environment,
+                "TEST_TEMPORAL_FOLDER": folder,
                 "DJANGO_DEBUG": "0",
                 "DJANGO_HTTPS": "0",
                 "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),

@@ -205,5 +205,5 @@ def test_nothing_is_exported_or_checked_without_its_key(
 
     for malformed in ("c2hvcnQ=", "not base64!"):
         monkeypatch.setenv("AUDIT_SIGNING_KEY", malformed)
-        with pytest.raises(ImproperlyConfigured, match="AUDIT_SIGNING_KEY must be 32 bytes in base64"):
+        with pytest.raises(ImproperlyConfigured, match="AUDIT_SIGNING_KEY must have 32 bytes in base64"):
             env_key("AUDIT_SIGNING_KEY")
