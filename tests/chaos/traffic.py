@@ -216,7 +216,7 @@ class Traffic:
 
     def _in_review(self, order: str) -> dict[str, Any] | None:
         """Wait until people are asked; None where that did not come about in time."""
-        until = time.monotonic() + SETTLE
+        until, pause = time.monotonic() + SETTLE, 0.3
         while time.monotonic() < until:
             try:
                 _, live = self._door.ask("GET", f"/orders/{order}/live", self._tokens["alice"])
@@ -227,7 +227,8 @@ class Traffic:
                 return dict(live)
             if live["has_ended"]:
                 return None
-            time.sleep(0.3)
+            time.sleep(pause)
+            pause = min(2 * pause, 3.0)  # it is the desk that is to be loaded, and not by questions
         return None
 
     def _at_once(self, order: str, deeds: Sequence[tuple[str, str]]) -> None:
