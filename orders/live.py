@@ -16,14 +16,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import psycopg
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import DatabaseError, close_old_connections, connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -320,13 +321,18 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     )
 
 
+def is_welcome(session_key: str | None, user_pk: int, viewer: Viewer) -> bool:
+    """Whether who opened a stream is still signed in, by the same password, and sees what they saw then."""
+    asked = HttpRequest()
+    asked.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(asked)
+    return isinstance(user, User) and user.pk == user_pk and Viewer.of(user) == viewer
+
+
 def is_still_welcome(session_key: str | None, user_pk: int, viewer: Viewer) -> bool:
-    """Whether who opened a stream is still signed in and sees what they saw then. Runs in a thread of its own."""
+    """As `is_welcome` has it. Runs in a thread of its own."""
     try:
-        if not session_key or not SessionStore().exists(session_key):
-            return False
-        user = User.objects.filter(pk=user_pk, is_active=True).first()
-        return user is not None and Viewer.of(user) == viewer
+        return is_welcome(session_key, user_pk, viewer)
     except DatabaseError:
         return True  # the database is away, and tells nobody anything
     finally:

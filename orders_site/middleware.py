@@ -12,6 +12,7 @@ from django.views.defaults import page_not_found
 
 from orders import conventions
 from orders.mine import preferred
+from orders_site.sessions import SessionStore
 
 
 class SignInRequired(LoginRequiredMiddleware):
@@ -21,6 +22,19 @@ class SignInRequired(LoginRequiredMiddleware):
         if "HX-Request" in request.headers:
             return HttpResponse("Sign in first.\n", status=401, content_type="text/plain")
         return super().handle_no_permission(request, view_func)
+
+
+class SomebodyActs(MiddlewareMixin):
+    """What keeps a session from ending: whatever a person asks for. What an open page asks for by itself does not, or a
+    screen that was left would never be signed out: that is under /live/, or asked for without htmx in its name.
+    """
+
+    def process_view(self, request: HttpRequest, view_func: Any, args: Any, kwargs: Any) -> None:
+        by_itself = "HX-Request" in request.headers and "HX-Current-URL" not in request.headers
+        if not getattr(view_func, "login_required", True) or by_itself or request.path.startswith("/live/"):
+            return
+        if request.user.is_authenticated and isinstance(request.session, SessionStore):
+            request.session.act()
 
 
 class NoStore(MiddlewareMixin):
