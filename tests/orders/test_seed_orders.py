@@ -11,7 +11,7 @@ from django.utils import timezone
 from psycopg.errors import StringDataRightTruncation
 from pytest_django import Settings
 
-from orders import seeds, stuck
+from orders import proving, seeds, stuck
 from orders.models import Event, Order, Outbox, Review
 from orders.states import NEEDS_ATTENTION, TERMINAL, Status
 
@@ -49,6 +49,7 @@ def test_they_are_whole_and_pages_show_them(db: None, settings: Settings, at_ali
     assert not totals.exclude(sum=F("total_minor"))
     last = Event.objects.filter(payload__has_key="to").order_by("order_id", "-sequence").distinct("order_id")
     assert {event.order_id: event.payload["to"] for event in last} == dict(Order.objects.values_list("pk", "status"))
+    assert {proven.broken for proven in proving.every_order()} == {None}
     charged = Order.objects.filter(payments__kind="charge", payments__status="succeeded")
     assert set(charged.values_list("status", flat=True)) <= {Status.COMPLETED, Status.UNDELIVERABLE}
     assert stuck.from_rows(at=timezone.now()) == []
