@@ -4,6 +4,11 @@ import re
 
 MENTIONED = re.compile(r"(?<![\w.@+-])@([\w.@+-]+)")  # what a name may consist of; not the end of a mail address
 
+# What moves a cursor or begins a line, and what turns the writing around for all that stands behind it. The marks by
+# which Arabic and Hebrew are written among others turn nothing but themselves, and stay.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_BETWEEN_LINES = re.compile(r"[\n\r\t\u2028\u2029]")
+
 
 def wrong_with_text(value: str, most: int) -> str:
     if len(value) > most:
@@ -12,10 +17,10 @@ def wrong_with_text(value: str, most: int) -> str:
         value.encode()
     except UnicodeEncodeError:
         return "is not valid text"
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if _CONTROLS.search(value):
         return "contains a control character"
     return ""
 
 
 def wrong_with_note(note: str) -> str:
-    return wrong_with_text(note.replace("\n", " ").replace("\r", " ").replace("\t", " "), 2_000)
+    return wrong_with_text(_BETWEEN_LINES.sub(" ", note), 2_000)
