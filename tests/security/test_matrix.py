@@ -8,7 +8,7 @@ One table for each. In a cell stands what comes of it:
     401   no sign-in or token that counts          409   may, but not now
     -     a stream, which ends the test's connection: tests/orders/test_live.py and tests/api/test_wait.py have it
 
-Methods that stand in no line are refused to everybody. No refusal may write a thing.
+Methods that stand in no line are refused. No refusal may write a thing.
 """
 
 import json
@@ -379,11 +379,16 @@ def differences(lines: Iterable[Line], clients: Mapping[str, Client], ask: Calla
 
 
 def others(lines: Sequence[Line], methods: Iterable[str]) -> list[Line]:
-    """The methods that no line has, at each address: nobody gets anything by them."""
+    """The methods that no line has, at each address: who may nothing and who may most get nothing by them."""
     known = {(line.address, line.method) for line in lines}
     first = {line.address: line for line in reversed(lines)}
     return [
-        Line(line.address, method, line.of, {who: _refused(who, cell) for who, cell in line.cells.items()})
+        Line(
+            line.address,
+            method,
+            line.of,
+            {who: _refused(who, line.cells[who]) for who in (*list(line.cells)[:1], "admin")},
+        )
         for line in first.values()
         for method in methods
         if (line.address, method) not in known
