@@ -9,19 +9,18 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from orders.models import Order, Outbox, Product
-from orders.services import reviewing, transitions
+from orders.models import Order, Product
+from orders.services import relaying, reviewing, transitions
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
 from orders.states import Status
 from temporal_workers.providers.protocols import ProviderUnavailable
 from temporal_workers.providers.simulated import SimulatedBank
-from temporal_workers.relay import Relay
 from tests import judge
 from tests.chaos.traffic import Answer, Book, Told
 from tests.chaos.verdict import broken_words
 from tests.conftest import PlaceOrder
-from tests.temporal_workers.conftest import Engine, wait_for_status, wait_until
+from tests.temporal_workers.conftest import Engine, wait_for_status
 
 SMALL = [NewLine("LAMP", 1, 20_000)]
 
@@ -93,19 +92,12 @@ def test_without_the_conditional_update_two_decide_the_opposite(
     assert any("begins at in_review, and the order was approved" in words for words in found)
 
 
-def test_without_the_outbox_an_order_is_forgotten(
-    stock: dict[str, int], engine: Engine, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Temporal is told beside the transaction, and where that fails, nobody tells it again."""
-    monkeypatch.setattr(Relay, "_deliver", lambda _, messages: [""] * len(messages))
+def test_without_the_outbox_an_order_is_forgotten(stock: dict[str, int], place: PlaceOrder) -> None:
+    """What was marked as delivered and was not is never told again."""
     order = place(lines=SMALL)
-    wait_until_marked(order)
+    relaying.deliver_outbox(deliver=lambda messages: [""] * len(messages), at=datetime.now(UTC))
 
     assert any(f"{order.number}: is placed, and nobody is at it" in words for words in violations(stock))
-
-
-def wait_until_marked(order: Order) -> None:
-    wait_until(lambda: not Outbox.objects.filter(order=order, delivered_at=None).exists())
 
 
 class TestWords:
