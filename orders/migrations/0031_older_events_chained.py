@@ -12,7 +12,7 @@ BATCH = 2_000  # orders
 CHAIN = """
 WITH RECURSIVE chained AS (
     SELECT first.order_id, first.sequence, first.id, orders_event_hash('', first.event) AS hash
-    FROM unnest(%s::uuid[]) AS batch (order_id) CROSS JOIN LATERAL (
+    FROM unnest(%(orders)s::uuid[]) AS batch (order_id) CROSS JOIN LATERAL (
         SELECT event.order_id, event.sequence, event.id, event FROM orders_event AS event
         WHERE event.order_id = batch.order_id ORDER BY event.sequence LIMIT 1
     ) AS first
@@ -23,7 +23,9 @@ WITH RECURSIVE chained AS (
         WHERE event.order_id = chained.order_id AND event.sequence > chained.sequence ORDER BY event.sequence LIMIT 1
     ) AS next
 )
-UPDATE orders_event SET hash = chained.hash FROM chained WHERE orders_event.id = chained.id AND orders_event.hash = ''
+UPDATE orders_event SET hash = chained.hash FROM chained
+WHERE orders_event.order_id = chained.order_id AND orders_event.sequence = chained.sequence AND orders_event.hash = ''
+    AND orders_event.order_id = ANY(%(orders)s::uuid[])  -- or each batch would be sought in the whole table
 """
 
 
@@ -34,7 +36,7 @@ def chain_older_events(apps, schema_editor):
     while batch := list(orders.filter(pk__gt=last)[:BATCH]):
         with transaction.atomic(), schema_editor.connection.cursor() as cursor:
             cursor.execute("ALTER TABLE orders_event DISABLE TRIGGER orders_event_append_only")
-            cursor.execute(CHAIN, [batch])
+            cursor.execute(CHAIN, {"orders": batch})
             cursor.execute("ALTER TABLE orders_event ENABLE TRIGGER orders_event_append_only")
         last = batch[-1]
 

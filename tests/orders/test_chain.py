@@ -91,7 +91,7 @@ def test_older_events_get_the_hashes_that_they_would_have_had(order_in_review: O
     chain = import_module("orders.migrations.0031_older_events_chained").CHAIN
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(chain, [[order_in_review.pk]])
+        cursor.execute(chain, {"orders": [order_in_review.pk]})
 
     *older, new = _said(order_in_review)
     assert [event.hash for event in older] == hashes
