@@ -472,8 +472,7 @@ def asking_fragment(
     request: HttpRequest, order_id: uuid.UUID, *, refusal: Refusal | None = None, status: int = 200
 ) -> HttpResponse:
     """The fragment that asked: a row of the queue, or the order page's."""
-    row = row_or_404(order_id)
-    if request.headers.get("HX-Target", "").startswith("queue-") and row.review:
+    if request.headers.get("HX-Target", "").startswith("queue-") and (row := row_or_404(order_id)).review:
         response = HttpResponse(_queue_row_for(request.user)(row, refusal=refusal, request=request), status=status)
     else:
         response = render(

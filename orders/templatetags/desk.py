@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -75,7 +75,7 @@ def options(choices: Iterable[Any], chosen: str | None) -> SafeString:
     return _options(known, chosen if chosen in dict(known) else "")
 
 
-@cache
+@lru_cache(maxsize=1_000)
 def _options(choices: tuple[tuple[str, str], ...], chosen: str) -> SafeString:
     html, marks = '<option value="{}"{}>{}</option>', {chosen: mark_safe(" selected")} if chosen else {}
     return format_html_join("", html, ((value, marks.get(value, ""), words) for value, words in choices))
