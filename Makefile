@@ -22,6 +22,8 @@ test: install ## run every test against real servers and a real browser
 check: install ## what CI runs: linters, types, Django's own checks, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive \
+		orders orders_site temporal_workers devstack gunicorn.conf.py manage.py
 	$(PRODUCTION) $(BIN)/mypy .
 	git ls-files -z '*.html' | xargs -0 $(BIN)/djade --check --target-version 5.2
 	$(PRODUCTION) $(BIN)/python -W ignore manage.py makemigrations --check

@@ -131,6 +131,7 @@ class PostgresServer:
 
     def _create_database(self) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            # raw SQL: before there is a database there are no models
             if connection.execute("SELECT FROM pg_database WHERE datname = 'countersign'").rowcount == 0:
                 connection.execute("CREATE DATABASE countersign")
 

@@ -130,6 +130,7 @@ SELECT decided_by_id, NULL, 0, 0, 0, 0, NULL, percentile_cont(0.5) WITHIN GROUP 
 def figures(slots: Sequence[datetime]) -> Figures:
     """What was decided since the first of these instants, by person and by the slot that each of them begins."""
     with connection.cursor() as cursor:
+        # raw SQL: gaps and percentiles by person and slot in one pass, which the ORM cannot say
         cursor.execute(
             _DECIDED,
             {

@@ -158,6 +158,7 @@ class Hub:
                 async with await psycopg.AsyncConnection.connect(
                     **connection_parameters(), autocommit=True
                 ) as connection:
+                    # raw SQL: listening is no query
                     await connection.execute(f"LISTEN {CHANNEL}")
                     wait = RETRY_SECONDS[0]
                     self.is_listening = True

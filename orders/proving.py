@@ -73,6 +73,7 @@ def _prove(which: str, values: dict[str, UUID | datetime]) -> Iterator[Proven]:
         WHERE {which} ORDER BY o.id, e.sequence, e.id
     """  # noqa: S608 - of this module's own words
     with transaction.atomic(), connection.chunked_cursor() as cursor:
+        # raw SQL: by the bytes that the hashes are of, in a stream
         cursor.execute(query, values)
         stream = chain.from_iterable(iter(lambda: cursor.fetchmany(AT_A_TIME), []))
         for (_, number, version), rows in groupby(stream, key=lambda row: row[:3]):

@@ -79,8 +79,9 @@ def queue_row(
 
 def sent_without_scripts(request: HttpRequest) -> str:
     """The hidden fields of a form that comes back to the page it stands on."""
-    html = '{}<input type="hidden" name="next" value="{}">\n        '
-    return format_html(html, csrf_input(request), request.get_full_path())
+    return format_html(
+        '{}<input type="hidden" name="next" value="{}">\n        ', csrf_input(request), request.get_full_path()
+    )
 
 
 def _order(order: Order) -> dict[str, object]:

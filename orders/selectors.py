@@ -415,6 +415,7 @@ def count_queues(
 ) -> list[Count]:
     """How many of the queue fit each of the filters, all by one query."""
     parts = [_counting(one, at=at, viewer=viewer) for one in wanted]
+    # raw SQL: several counts at once
     # The text is Django's own; what people typed is among the parameters.
     statement = "SELECT " + ", ".join(f"(SELECT count(*) FROM ({sql}) AS one)" for sql, _ in parts)  # noqa: S608
     with connection.cursor() as cursor:

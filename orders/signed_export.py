@@ -128,6 +128,7 @@ def _wrong_with(line: bytes, number: int) -> str:
 
 def _events(since: datetime, until: datetime) -> Iterator[Any]:
     with transaction.atomic(), connection.chunked_cursor() as cursor:
+        # raw SQL: by the bytes that the hashes are of, in a stream
         cursor.execute(QUERY, [since, until])
         yield from chain.from_iterable(iter(lambda: cursor.fetchmany(AT_A_TIME), []))
 

@@ -63,6 +63,7 @@ class Listener:
     def _listen_and_work(self) -> None:
         """Work, wait for a notification, work …, until told to stop or something breaks."""
         with psycopg.connect(**_listening(), autocommit=True) as listener:
+            # raw SQL: listening is no query
             listener.execute(f"LISTEN {self.channel}")
             while not self._stop.is_set():
                 self.work()

@@ -156,6 +156,7 @@ def _used_before(client: ApiClient, key: str, body_hash: str) -> IdempotencyKey 
     Raises KeyReused.
     """
     with connection.cursor() as cursor:
+        # raw SQL: an advisory lock
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"key:{client.pk}:{key}"])
     before = (
         IdempotencyKey.objects.select_related("order", "refund", "note", "bulk").filter(client=client, key=key).first()

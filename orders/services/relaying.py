@@ -19,6 +19,7 @@ def deliver_outbox(*, deliver: Callable[[Sequence[Outbox]], Sequence[str]], at: 
     Returns how many arrived.
     """
     with transaction.atomic():
+        # raw SQL: the ORM locks no rows of which it asks for the first only
         heads = Outbox.objects.raw(
             """
             SELECT * FROM orders_outbox AS message

@@ -40,6 +40,7 @@ def seed_orders(
     )
     shop = seeds.Shop(count, waiting, cast=cast, now=at, seed=seed)
     with transaction.atomic(), connection.cursor() as cursor:
+        # raw SQL: COPY, and tables without their indexes meanwhile
         # Sorting is what building an index takes.
         cursor.execute("SET LOCAL maintenance_work_mem = '512MB'; SET LOCAL synchronous_commit = off")
         with _bare_tables(cursor, tell):

@@ -31,6 +31,7 @@ def begin(*, name: str, address: str, at: datetime) -> None:
     oldest, network = at - settings.SIGN_IN_TRIES_WITHIN, network_of(address)
     with transaction.atomic():
         with connection.cursor() as cursor:  # one after the other, so that none is overlooked
+            # raw SQL: an advisory lock
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"sign in from {network}"])
         tries = SignInTry.objects.filter(network=network, at__gt=oldest)
         again_at = [

@@ -92,6 +92,7 @@ def transition_all(steps: Sequence[Step], action: Action, *, actor: Actor, at: d
 
 def _move(orders: Sequence[Order], befores: Sequence[Status]) -> None:
     with connection.cursor() as cursor:
+        # raw SQL: a conditional update of many rows, each to values of its own
         cursor.execute(
             """
             UPDATE orders_order AS moved

@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from temporal_workers.providers.protocols import BankEntry, Booking, ChargeAnswer, ProviderUnavailable
 
+# raw SQL: the simulated bank and carrier are somebody else's world, which knows no Django
 LEDGERS = """
 SELECT pg_advisory_xact_lock(7233);  -- two processes may both be the first
 CREATE SCHEMA IF NOT EXISTS simulator;

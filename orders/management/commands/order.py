@@ -484,6 +484,7 @@ def _statuses(order: Order) -> Iterator[str]:
     It listens before it looks.
     """
     with psycopg.connect(**live.connection_parameters(), autocommit=True) as listener:
+        # raw SQL: listening is no query
         listener.execute(f"LISTEN {live.CHANNEL}")
         yield _status(order)
         while True:
