@@ -19,6 +19,7 @@ from django.utils.functional import cached_property
 
 from orders import selectors
 from orders.models import (
+    AccountEvent,
     ApiClient,
     Bulk,
     BulkMember,
@@ -40,6 +41,7 @@ from orders.models import (
     Reservation,
     Review,
     SavedView,
+    SecondFactor,
     Shipment,
     SignInTry,
 )
@@ -446,6 +448,22 @@ class SignInTryAdmin(Records):
     list_select_related = ()
     search_fields = ("network__exact",)
     search_help_text = "A whole address."
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(Records):
+    list_display = fields = ("user", "set_up_at")
+    list_select_related = ("user",)
+    search_fields = ("user__username__exact",)
+    search_help_text = "A person's whole name at sign-in."
+
+
+@admin.register(AccountEvent)
+class AccountEventAdmin(Records):
+    list_display = ("account", "type", "actor", "reason", "at")
+    list_select_related = ("account",)
+    search_fields = ("account__username__exact",)
+    search_help_text = "A person's whole name at sign-in."
 
 
 @admin.register(Group)

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -17,6 +18,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     return desk_state() | {
         "conventions": conventions.in_force(),
         "mentions": SimpleLazyObject(lambda: notes.unseen_count(request.user.pk or 0)),
+        "second_factors": settings.SECOND_FACTOR,
         "reject_reasons": SimpleLazyObject(selectors.reject_reasons),
     }
 

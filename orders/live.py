@@ -37,6 +37,7 @@ from orders.conventions import Conventions
 from orders.mine import preferred
 from orders.roles import DECIDE_ESCALATED, permission
 from orders.rows import orders_row, queue_row
+from orders.services import second_factor
 from orders.states import Action
 
 logger = logging.getLogger(__name__)
@@ -305,7 +306,7 @@ def end_all_streams() -> None:
 async def stream(request: HttpRequest) -> HttpResponseBase:
     """Changes as server-sent events. Refuses without a redirect: an EventSource would follow it."""
     user = await request.auser()
-    if not user.is_authenticated:
+    if not (user.is_authenticated and await sync_to_async(second_factor.is_shown)(user, request.session)):
         return HttpResponse("Sign in first.\n", status=401, content_type="text/plain")
     viewer = await sync_to_async(Viewer.of)(user)
     # The request lasts as long as the stream; its database connection must not.
@@ -323,11 +324,12 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
 
 
 def is_welcome(session_key: str | None, user_pk: int, viewer: Viewer) -> bool:
-    """Whether who opened a stream is still signed in, by the same password, and sees what they saw then."""
+    """Whether who opened a stream is still signed in, with all that is asked of them, and sees what they saw."""
     asked = HttpRequest()
     asked.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user = get_user(asked)
-    return isinstance(user, User) and user.pk == user_pk and Viewer.of(user) == viewer
+    same = isinstance(user, User) and user.pk == user_pk and Viewer.of(user) == viewer
+    return same and second_factor.is_shown(user, asked.session)
 
 
 def is_still_welcome(session_key: str | None, user_pk: int, viewer: Viewer) -> bool:

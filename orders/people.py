@@ -16,8 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 from orders import charts, conventions, figures, mine, notes, policy, selectors, wording
 from orders.conventions import Conventions
 from orders.live import may_decide
+from orders.models import SecondFactor
 from orders.roles import EXTEND_FREELY, FIRST_EXTENSION, KEEPS_RECORDS, MAY, REFUND_LIMITS, RIGHTS, SEE_TEAM, Role
-from orders.services import preferring
+from orders.services import preferring, second_factor
 from orders.services.preferring import UnknownConvention
 from orders.states import Action
 
@@ -34,7 +35,7 @@ def me(request: HttpRequest) -> HttpResponse:
         )
     except selectors.BadCursor:
         return render(request, "400.html", status=400)
-    return _me(request, before=before)
+    return show_me(request, before=before)
 
 
 @require_POST
@@ -45,7 +46,7 @@ def prefer(request: HttpRequest) -> HttpResponse:
     try:
         preferring.prefer(user=user, zone=wanted.zone, locale=wanted.locale)
     except UnknownConvention as unknown:
-        return _me(request, wrong=unknown, status=422)
+        return show_me(request, wrong=unknown, status=422)
     messages.success(request, f"Times are shown in {wanted.zone} now, and amounts as in {_named(wanted.locale)}.")
     back = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
@@ -211,13 +212,15 @@ def _named(locale: str) -> str:
     return conventions.locales()[locale]
 
 
-def _me(
+def show_me(
     request: HttpRequest,
     *,
     before: selectors.Cursor | None = None,
     wrong: UnknownConvention | None = None,
+    wrong_code: str = "",
     status: int = 200,
 ) -> HttpResponse:
+    """What belongs to whoever asks, and what is wrong with what they sent."""
     person = _person(request)
     now = timezone.now()
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -235,6 +238,8 @@ def _me(
         "locales": conventions.locales(),
         "example_minor": EXAMPLE_MINOR,
         "example_currency": EXAMPLE_CURRENCY,
+        "factor": SecondFactor.objects.filter(user=person).first() if second_factor.is_asked_of(person) else None,
+        "wrong_code": wrong_code,
         "wrong": {wrong.field: str(wrong)} if wrong else {},
     }
     return render(request, "orders/me.html", context, status=status)

@@ -11,6 +11,7 @@ from orders import (
     probes,
     reasons,
     saved_views,
+    second_factors,
     views,
     webhooks,
 )
@@ -41,6 +42,8 @@ urlpatterns = [
     path("views/<int:view_id>/delete/", saved_views.delete_view, name="delete_view"),
     path("me/", people.me, name="me"),
     path("me/preferences/", people.prefer, name="prefer"),
+    path("me/second-factor/", second_factors.reset_own, name="reset_own"),
+    path("second-factors/", second_factors.second_factors, name="second_factors"),
     path("team/", people.team, name="team"),
     path("roles/", people.roles, name="roles"),
     path("orders/<uuid:order_id>/print/", one_order.print_order, name="print"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import logout
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
@@ -12,11 +13,20 @@ from django.views.defaults import page_not_found
 
 from orders import conventions
 from orders.mine import preferred
+from orders.services import second_factor
 from orders_site.sessions import SessionStore
 
 
 class SignInRequired(LoginRequiredMiddleware):
-    """Anonymous requests go to sign-in. A script gets told so instead: it would put the sign-in page into a row."""
+    """Anonymous requests go to sign-in, and so does a session whose user has to show a second factor that it has not.
+    A script gets told so instead: it would put the sign-in page into a row.
+    """
+
+    def process_view(self, request: HttpRequest, view_func: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
+        asks = getattr(view_func, "login_required", True) and request.user.is_authenticated
+        if asks and not second_factor.is_shown(request.user, request.session):
+            logout(request)
+        return super().process_view(request, view_func, args, kwargs)
 
     def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponseBase:  # type: ignore[override]
         if "HX-Request" in request.headers:

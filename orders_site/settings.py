@@ -28,6 +28,7 @@ DEBUG = env_bool("DJANGO_DEBUG", False)
 SECRET_KEY = env_str("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
     raise ImproperlyConfigured("DJANGO_SECRET_KEY must be set to a long random text.")
+SECRET_KEY_FALLBACKS = env_list("DJANGO_SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env_list("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("DJANGO_CSRF_TRUSTED_ORIGINS")
 
@@ -115,6 +116,8 @@ LOGOUT_REDIRECT_URL = "login"
 SIGN_IN_TRIES = env_int("SIGN_IN_TRIES", 5, least=1)
 SIGN_IN_TRIES_OF_ADDRESS = env_int("SIGN_IN_TRIES_OF_ADDRESS", 50, least=1)
 SIGN_IN_TRIES_WITHIN = env_duration("SIGN_IN_TRIES_WITHIN", "15m")
+# Leads and admins show a second factor; not where the desk is tried out.
+SECOND_FACTOR = env_bool("SECOND_FACTOR", not DEBUG)
 TRUSTED_PROXIES = env_networks("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -71,6 +71,7 @@ def environment_of_the_run() -> Iterator[dict[str, str]]:
                 "TEST_TEMPORAL_FOLDER": folder,
                 "DJANGO_DEBUG": "0",
                 "DJANGO_HTTPS": "0",
+                "SECOND_FACTOR": "0",
                 "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
                 **look_for_chromium(),
             }

@@ -13,12 +13,13 @@ from orders.models.mails import Mail
 from orders.models.notes import Mention, Note
 from orders.models.orders import Order, OrderLine, Product
 from orders.models.payments import PAYMENT_STEPS, LoyaltyEntry, Payment
-from orders.models.people import Preferences, SavedView, SignInTry
+from orders.models.people import AccountEvent, Preferences, SavedView, SecondFactor, SignInTry
 from orders.models.programs import ApiClient, ApiScope, IdempotencyKey
 from orders.models.reviews import Decision, InfoRequest, RejectReason, Review
 
 __all__ = [
     "PAYMENT_STEPS",
+    "AccountEvent",
     "ActorKind",
     "ApiClient",
     "ApiScope",
@@ -43,6 +44,7 @@ __all__ = [
     "Reservation",
     "Review",
     "SavedView",
+    "SecondFactor",
     "Shipment",
     "SignInTry",
 ]

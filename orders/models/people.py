@@ -1,6 +1,7 @@
-"""What is somebody's own: views of the queue, and how things are shown; and who tries to be somebody."""
+"""What is somebody's own: views of the queue, how things are shown, a second factor; and who tries to be somebody."""
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -54,7 +55,57 @@ class SignInTry(models.Model):
         indexes = [
             models.Index("network", "at", name="sign_in_try_of_network"),
             models.Index("at", name="sign_in_try_by_age"),
+            models.Index("name_hash", "at", name="sign_in_try_of_name"),
         ]
 
     def __str__(self) -> str:
         return f"{self.network} at {self.at}"
+
+
+class SecondFactor(models.Model):
+    """What somebody has beside a password: who has shown it signs in, and whose is deleted is signed out everywhere."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="second_factor")
+    secret = models.BinaryField(help_text="Sealed: orders/sealing.py.")
+    last_step = models.BigIntegerField(help_text="The period of 30 s whose code was taken last; no earlier one is.")
+    recovery_hashes = ArrayField(models.CharField(max_length=64), editable=False)
+    set_up_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["user"]
+
+    def __str__(self) -> str:
+        return f"of {self.user}"
+
+
+class AccountEvent(models.Model):
+    """What happened to how an account is guarded, for ever: a trigger refuses change and deletion."""
+
+    class Type(models.TextChoices):
+        SET_UP = "set_up", "second factor set up"
+        RECOVERED = "recovered", "signed in with a recovery code"
+        RESET = "reset", "second factor reset"
+
+    account = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="account_events")
+    type = models.CharField(max_length=20, choices=Type.choices)
+    actor = models.CharField(max_length=150, help_text="As they were called then.")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        db_index=False,
+        help_text="Whose account it was done with; at the command line nobody's.",
+    )
+    reason = models.CharField(max_length=200, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(type="reset") | ~Q(reason=""), name="account_event_says_why")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.get_type_display()}"

@@ -18,6 +18,7 @@ from pytest_django import Settings
 
 from orders.admin import CappedPaginator
 from orders.models import (
+    AccountEvent,
     ApiClient,
     Event,
     IdempotencyKey,
@@ -26,6 +27,7 @@ from orders.models import (
     Preferences,
     Product,
     SavedView,
+    SecondFactor,
     SignInTry,
 )
 from orders.services import actors, asking, bulk, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
@@ -84,6 +86,8 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     LoyaltyEntry.objects.create(order=order_in_review, points=1_200, awarded_at=NOW)
     Preferences.objects.create(user=alice, zone="Europe/Berlin", locale="de_DE")
     SavedView.objects.create(owner=alice, name="Germany", query="country=DE", created_at=NOW)
+    AccountEvent.objects.create(account=alice, type="set_up", actor="alice", at=NOW)
+    SecondFactor.objects.create(user=alice, secret=b"sealed", last_step=0, recovery_hashes=[], set_up_at=NOW)
     SignInTry.objects.create(name_hash="0" * 64, network="192.0.2.1", at=NOW)
     User.objects.create_superuser("carol")
     noting.write_note(**order, actor=actors.Actor.operator(alice), text="For @carol")

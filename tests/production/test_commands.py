@@ -5,10 +5,14 @@ The commands and the environment are read out of docker-compose.yml, and the fil
 
 import os
 import re
+import time
+from base64 import b32decode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from orders.roles import Role
 from orders.selectors import WORKER_SILENT_AFTER
@@ -86,7 +90,7 @@ def test_the_sign_in_page_comes_with_hashed_files_and_strict_headers(browser: Br
     assert "immutable" in style.headers["Cache-Control"]
 
 
-def test_whom_createsuperuser_made_signs_in(browser: Browser, deployment: Deployment) -> None:
+def test_whom_createsuperuser_made_signs_in_with_a_second_factor(browser: Browser, deployment: Deployment) -> None:
     create = ["python", "manage.py", "createsuperuser", "--no-input", "--username=root", "--email=root@example.com"]
     made = deployment.run("web", ["env", "DJANGO_SUPERUSER_PASSWORD=correct horse", *create])
     assert made.returncode == 0, made.stderr
@@ -96,6 +100,12 @@ def test_whom_createsuperuser_made_signs_in(browser: Browser, deployment: Deploy
 
     assert answer.status == 302, answer.text
     assert [cookie for cookie in answer.cookies if cookie.startswith("__Host-session=") and "Secure" in cookie]
+    assert browser.ask("/").status == 302
+    page = browser.ask(door := "/sign-in/second-factor/").text
+    (key,) = re.findall(r'class="key">([A-Z2-7 ]+)<', page)
+    (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    code = TOTP(b32decode(key.replace(" ", "")), 6, SHA1(), 30).generate(time.time()).decode()  # noqa: S303
+    assert "Your recovery codes" in browser.ask(door, {"csrfmiddlewaretoken": token, "code": code}).text
     assert "Sign out" in browser.ask("/").text
 
 

@@ -21,18 +21,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
-from pytest_django import Settings
 
 from orders.api.endpoints import api
 from orders.models import ApiClient, ApiScope
 from orders.services import clients
-from tests.conftest import PlaceOrder
-from tests.security.world import World
+from tests.security.world import RECOVERY_CODE, World
 
 OTHERS = re.compile(r"admin/(?!login/)|\^?api/")
 RECORDS = re.compile(r"admin/(?!login/)")
@@ -41,6 +38,9 @@ address          method  of what          nobody  viewer  operator  lead  admin
 login            GET                      ok      to      to        to    to
 login            POST                     ok      to      to        to    to
 login            DELETE                   405     to      to        to    to
+second_factor    GET                      in      in      in        in    in
+second_factor    POST                     in      in      in        in    in
+second_factor    DELETE                   405     405     405       405   405
 logout           POST                     in      in      in        in    in
 healthz          GET                      ok      ok      ok        ok    ok
 readyz           GET                      ok      ok      ok        ok    ok
@@ -65,6 +65,9 @@ timeline         GET     order            in      to      to        to    to
 mentions         GET                      in      ok      ok        ok    ok
 me               GET                      in      ok      ok        ok    ok
 prefer           POST                     in      did     did       did   did
+reset_own        POST                     in      none    none      did   did
+second_factors   GET                      in      no      no        no    ok
+second_factors   POST                     in      no      no        no    did
 team             GET                      in      no      no        ok    ok
 roles            GET                      in      ok      ok        ok    ok
 reasons          GET                      in      no      no        ok    ok
@@ -222,6 +225,8 @@ def form_for(line: Line, named: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": {"do": "add", "text": "A reason more"},
         "refund": {"amount": "1", **WHY},
         "reject": {"code": "fraud"},
+        "reset_own": {"code": RECOVERY_CODE},
+        "second_factors": {"who": "lead", **WHY},
         "rename_view": {"name": "Otherwise"},
         "save_view": {"name": "France", "query": "country=FR"} | ({"shared": "1"} if "shared" in line.of else {}),
         "snooze": {"wait": "60", **WHY},
@@ -284,18 +289,11 @@ def outcome(client: Client, method: str, url: str, **sent: Any) -> str:
     return "did" if written else WORDS[answer.status_code]
 
 
-@pytest.fixture
-def world(place: PlaceOrder, settings: Settings) -> World:
-    settings.DESK_URL, settings.CUSTOMERS_GET_MAIL = "https://desk.example", True
-    settings.METRICS_TOKEN = "a token of Prometheus"
-    return World(place)
-
-
 def at_desk(world: World) -> dict[str, Client]:
     """A browser for each column of the desk's table."""
     browsers = {role: Client(raise_request_exception=False) for role in ("nobody", *world.people)}
     for role, user in world.people.items():
-        browsers[role].force_login(user)
+        world.sign_in(browsers[role], user)
     return browsers
 
 
@@ -436,7 +434,7 @@ def test_the_raw_records_send_away_all_but_admins(lead: User) -> None:
 
 def test_no_form_is_taken_without_its_token(world: World) -> None:
     browser = Client(enforce_csrf_checks=True)
-    browser.force_login(world.people["admin"])
+    world.sign_in(browser, world.people["admin"])
     forms = [line for line in DESK_LINES if line.method == "POST" and line.address != "payment_webhook"]
 
     taken = [line for line in forms if at_the_desk(world, browser, line, "admin") != "no"]

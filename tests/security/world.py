@@ -5,15 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, User
+from django.test import Client
 
-from orders.models import Bulk, Note, Order, Review, SavedView
+from orders.models import Bulk, Note, Order, Review, SavedView, SecondFactor
 from orders.roles import Role
-from orders.services import asking, fulfilling, holding, paying, reviewing, shipping
+from orders.services import asking, fulfilling, holding, paying, reviewing, second_factor, shipping
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
 from tests.conftest import PlaceOrder
 
 HOUR = timedelta(hours=1)
+RECOVERY_CODE = "aaaa-bbbb-cccc-dddd"
 
 
 class World:
@@ -43,6 +45,18 @@ class World:
             name: Note.objects.create(order=noted, author=user, text="Said", written_at=self.now)
             for name, user in owners.items()
         }
+
+    def sign_in(self, browser: Client, user: User) -> None:
+        """With the second factor, if one is asked for."""
+        browser.force_login(user)
+        if not second_factor.is_asked_of(user):
+            return
+        hashes = [second_factor._hash(RECOVERY_CODE)]
+        factor = SecondFactor(user=user, secret=b"", last_step=0, recovery_hashes=hashes, set_up_at=self.now)
+        factor.save()
+        session = browser.session
+        session[second_factor.SHOWN] = factor.pk
+        session.save()
 
     def named(self, of: str, role: str) -> dict[str, Any]:
         """What `of` stands for where somebody of that role asks: the parts of an address that name it."""
