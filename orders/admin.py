@@ -23,6 +23,7 @@ from orders.models import (
     ApiClient,
     Bulk,
     BulkMember,
+    Drift,
     Event,
     Heartbeat,
     IdempotencyKey,
@@ -316,6 +317,12 @@ class HeartbeatAdmin(ReadOnly, ModelAdmin):
     show_full_result_count = False
     list_display = ("worker", "queues", "started_at", "seen_at", "temporal_seen_at")
     ordering = ("worker",)
+
+
+@admin.register(Drift)
+class DriftAdmin(ReadOnly, ModelAdmin):
+    show_full_result_count = False
+    list_display = ("looked_at", "number")
 
 
 @admin.register(ApiClient)

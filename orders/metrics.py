@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from orders import figures, selectors, stuck
-from orders.models import Heartbeat, Order, Outbox
+from orders.models import Drift, Heartbeat, Order, Outbox
 
 LATELY = timedelta(hours=1)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # whoever asks may invent others
@@ -85,6 +85,7 @@ class _Desk(Collector):
         yield from _outbox(at)
         yield from _workers(at)
         yield from _stuck(at)
+        yield from _drift(at)
 
 
 def _orders(at: datetime) -> Iterator[Metric]:
@@ -144,3 +145,13 @@ def _stuck(at: datetime) -> Iterator[Metric]:
     for why in stuck.Why:
         standing.add_metric([why], found.count(why))
     yield standing
+
+
+def _drift(at: datetime) -> Iterator[Metric]:
+    """Nothing where the reconciler has not looked yet."""
+    last = Drift.objects.first()
+    if last is None:
+        return
+    yield GaugeMetricFamily("countersign_drift_orders", "That stand still, as rows and runs tell.", last.number)
+    age = (at - last.looked_at).total_seconds()
+    yield GaugeMetricFamily("countersign_drift_looked_seconds", "Since the reconciler held them together.", age)

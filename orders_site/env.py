@@ -58,9 +58,11 @@ def env_float(name: str, default: float) -> float:
     return number
 
 
-def env_duration(name: str, default: str) -> timedelta:
-    """Read a span such as `45s`, `30m`, `24h` or `2d`."""
+def env_duration(name: str, default: str, *, or_never: bool = False) -> timedelta:
+    """Read a span such as `45s`, `30m`, `24h` or `2d`; with `or_never` `0` is one of nothing."""
     raw = os.environ.get(name) or default
+    if or_never and raw == "0":
+        return timedelta(0)
     number, unit = raw[:-1], raw[-1:]
     if unit not in _SECONDS or not number.isdecimal() or int(number) == 0:
         raise ImproperlyConfigured(f"{name} must be a span such as 45s, 30m, 24h or 2d, not {raw!r}.")

@@ -197,6 +197,7 @@ REVIEW_EVERY_ORDER = env_bool("REVIEW_EVERY_ORDER", False) or ORDER_PROVIDERS ==
 ORDER_BUDGET = env_duration("ORDER_BUDGET", "24h")
 STUCK_AFTER = env_duration("STUCK_AFTER", "10m")
 STUCK_TRIES = env_int("STUCK_TRIES", 20, least=1)
+RECONCILE_EVERY = env_duration("RECONCILE_EVERY", "10m", or_never=True)
 
 # The fraud check: over the limit an order fails; where it gives no answer, the approval stands or the order fails.
 FRAUD_LIMIT = env_float("FRAUD_LIMIT", 0.9)

@@ -16,6 +16,7 @@ from orders.states import Action, Status
 ORDER_WORKFLOW = "order"
 SHIPPING_WORKFLOW = "shipping"
 REFUND_WORKFLOW = "refund"
+RECONCILE_WORKFLOW = "reconcile"
 
 # How long Temporal waits for a worker that took a workflow task and was killed: so long its order stands still.
 TASK_TIMEOUT = timedelta(seconds=5)
@@ -32,6 +33,11 @@ def order_workflow_id(order_id: UUID) -> str:
 
 def shipping_workflow_id(order_id: UUID) -> str:
     return f"shipping-{order_id}"
+
+
+def reconcile_id(queue: str) -> str:
+    """Of the schedule, and of the runs that it starts, on the orders' queue of that name."""
+    return f"reconcile-{queue}"
 
 
 def refund_workflow_id(order_id: UUID, number: int) -> str:
@@ -61,6 +67,16 @@ class OrderInput:
 @dataclass(frozen=True)
 class OrderResult:
     status: Status
+
+
+@dataclass(frozen=True)
+class FindDrift:
+    """Nothing is said yet."""
+
+
+@dataclass(frozen=True)
+class DriftFound:
+    orders: int
 
 
 @dataclass(frozen=True)
@@ -568,4 +584,9 @@ async def check_order(ask: AskShop) -> ShopResult:
 
 @activity.defn
 async def announce_shipment(ask: AskShop) -> ShopResult:
+    raise NotImplementedError
+
+
+@activity.defn
+def find_drift(look: FindDrift) -> DriftFound:
     raise NotImplementedError

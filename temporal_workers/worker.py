@@ -32,8 +32,10 @@ from temporal_workers.providers.protocols import CarrierProvider, FraudProvider,
 from temporal_workers.providers.simulated import Ledger, SimulatedBank, SimulatedCarrier, Temper
 from temporal_workers.providers.simulated_fraud import SimulatedFraudCheck
 from temporal_workers.providers.webhooks import BankLife
+from temporal_workers.reconciler import keep_schedule
 from temporal_workers.relay import Relay
 from temporal_workers.workflows.order import OrderWorkflow
+from temporal_workers.workflows.reconcile import ReconcileWorkflow
 from temporal_workers.workflows.refund import RefundWorkflow
 from temporal_workers.workflows.shipping import ShippingWorkflow
 
@@ -85,7 +87,7 @@ def _deployment() -> WorkerDeploymentConfig | None:
 def _orders(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
     # Only orders that were started under the assignment's profile ask the shop, whatever the profile is by now.
     shop = AssignmentShop(settings.ASSIGNMENT_SECONDS)
-    return [OrderWorkflow, RefundWorkflow], implementations(
+    return [OrderWorkflow, RefundWorkflow, ReconcileWorkflow], implementations(
         order_steps, PaymentCalls(_payments(ledger)), FraudCalls(_fraud_check()), ShopCalls(shop)
     )
 
@@ -157,6 +159,8 @@ async def run(roles: Sequence[str], stop: asyncio.Event) -> None:
         for role in roles:
             await stack.enter_async_context(make_worker(client, role, ledger=ledger, threads=threads))
             logger.info("Serving queue %s", queue_of(role))
+        if "orders" in roles:
+            await stack.enter_async_context(_in_the_background(keep_schedule(client), "schedule"))
         await stop.wait()
         logger.info("Draining")
 

@@ -72,6 +72,7 @@ def environment_of_the_run() -> Iterator[dict[str, str]]:
                 "DJANGO_DEBUG": "0",
                 "DJANGO_HTTPS": "0",
                 "SECOND_FACTOR": "0",
+                "RECONCILE_EVERY": "0",
                 "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
                 **look_for_chromium(),
             }

@@ -6,7 +6,7 @@ Money is whole minor units (cents) beside a currency; `_at` is an instant in UTC
 """
 
 from orders.models.bulks import Bulk, BulkMember
-from orders.models.engine import Heartbeat, Outbox
+from orders.models.engine import Drift, Heartbeat, Outbox
 from orders.models.events import ActorKind, Event
 from orders.models.goods import Reservation, Shipment
 from orders.models.mails import Mail
@@ -26,6 +26,7 @@ __all__ = [
     "Bulk",
     "BulkMember",
     "Decision",
+    "Drift",
     "Event",
     "Heartbeat",
     "IdempotencyKey",

@@ -41,3 +41,19 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.worker
+
+
+class Drift(models.Model):
+    """What the reconciler found when it looked last: one row. `orders` are the first of those that stand still."""
+
+    looked_at = models.DateTimeField()
+    number = models.PositiveIntegerField()
+    orders = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ["pk"]
+        verbose_name_plural = "drift"
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="drift_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.number} at {self.looked_at}"

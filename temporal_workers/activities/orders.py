@@ -2,11 +2,24 @@
 
 from datetime import UTC, datetime
 
-from orders.services import fulfilling, loyalty, paying, refunding, reviewing, screening, shipping, signalling, undoing
-from temporal_workers import contracts
+from orders.services import (
+    drifting,
+    fulfilling,
+    loyalty,
+    paying,
+    refunding,
+    reviewing,
+    screening,
+    shipping,
+    signalling,
+    undoing,
+)
+from temporal_workers import contracts, looking
 from temporal_workers.activities.database import implements
 from temporal_workers.contracts import (
+    DriftFound,
     FailOrder,
+    FindDrift,
     FindRefund,
     FraudQuestion,
     MoneyResult,
@@ -25,6 +38,12 @@ from temporal_workers.contracts import (
     StandingResult,
     StepResult,
 )
+
+
+@implements(contracts.find_drift)
+def find_drift(look: FindDrift) -> DriftFound:
+    at = _now()
+    return DriftFound(drifting.record(found=looking.look(at=at), at=at))
 
 
 def _now() -> datetime:

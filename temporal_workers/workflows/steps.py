@@ -44,6 +44,12 @@ A_FEW_TIMES: dict[str, Any] = {
     ),
 }
 
+# A look at everything that is under way. Where it fails the next one comes soon enough.
+LONG_LOOK: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(minutes=5),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=10), maximum_attempts=2),
+}
+
 # What must succeed, however long it takes.
 UNTIL_DONE: dict[str, Any] = {name: value for name, value in OUTSIDE.items() if name != "schedule_to_close_timeout"}
 

@@ -30,7 +30,19 @@ from orders.models import (
     SecondFactor,
     SignInTry,
 )
-from orders.services import actors, asking, bulk, fulfilling, noting, paying, relaying, reviewing, shipping, stocking
+from orders.services import (
+    actors,
+    asking,
+    bulk,
+    drifting,
+    fulfilling,
+    noting,
+    paying,
+    relaying,
+    reviewing,
+    shipping,
+    stocking,
+)
 from orders.states import Action
 
 NOW = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
@@ -86,6 +98,7 @@ def shipped(order_in_review: Order, alice: User, settings: Settings) -> Order:
     LoyaltyEntry.objects.create(order=order_in_review, points=1_200, awarded_at=NOW)
     Preferences.objects.create(user=alice, zone="Europe/Berlin", locale="de_DE")
     SavedView.objects.create(owner=alice, name="Germany", query="country=DE", created_at=NOW)
+    drifting.record(found=[], at=NOW)
     AccountEvent.objects.create(account=alice, type="set_up", actor="alice", at=NOW)
     SecondFactor.objects.create(user=alice, secret=b"sealed", last_step=0, recovery_hashes=[], set_up_at=NOW)
     SignInTry.objects.create(name_hash="0" * 64, network="192.0.2.1", at=NOW)
