@@ -18,10 +18,11 @@ from orders.selectors import COUNT_UP_TO, PAGE, Count, Cursor
 
 def preferred(user: User) -> Conventions:
     """How this person is shown instants and amounts: as they prefer, else as the desk does."""
-    found = Preferences.objects.filter(user=user).first()
-    if found is None or not conventions.is_zone(found.zone):
+    try:
+        found = user.preferences
+    except Preferences.DoesNotExist:
         return conventions.of_the_desk()
-    return Conventions(found.zone, found.locale)
+    return Conventions(found.zone, found.locale) if conventions.is_zone(found.zone) else conventions.of_the_desk()
 
 
 @dataclass(frozen=True)

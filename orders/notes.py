@@ -5,11 +5,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from django.contrib.auth.models import User
 
 from orders.models import Event, Mention, Note
-from orders.selectors import COUNT_UP_TO, Count
+from orders.selectors import COUNT_UP_TO, Count, capped
+from orders.statements import Statement, as_sql, ask
 
 SHOWN = 50
 
@@ -86,8 +88,13 @@ def note_of(order_id: uuid.UUID, note_id: int) -> Told:
 
 
 def unseen_count(user_id: int) -> Count:
-    number = Mention.objects.filter(user=user_id, seen_at=None)[: COUNT_UP_TO + 1].count()
-    return Count(min(number, COUNT_UP_TO), number > COUNT_UP_TO)
+    return capped(len(ask(_unseen_statement(user_id))))
+
+
+@lru_cache(maxsize=1_000)
+def _unseen_statement(user_id: int) -> Statement:
+    unseen = Mention.objects.filter(user=user_id, seen_at=None).order_by()
+    return as_sql(unseen.values_list("pk")[: COUNT_UP_TO + 1])
 
 
 def unseen_by(order_ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, list[int]]:

@@ -109,6 +109,7 @@ if DATABASE_POOL:
 _database_options["options"] = _server_options.strip()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+AUTHENTICATION_BACKENDS = ["orders_site.signed_in.Accounts"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "orders:queue"
 LOGOUT_REDIRECT_URL = "login"
