@@ -1,7 +1,7 @@
 """What the desk's templates need besides Django's own: money, places, statuses and instants."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -105,16 +105,25 @@ def why(review: Review) -> str:
 @register.filter
 def exactly(at: datetime) -> str:
     """The instant to the second, with its zone."""
-    return timezone.localtime(at).strftime("%-d %b %Y, %H:%M:%S %Z")
+    return _exactly(timezone.localtime(at))
+
+
+def _exactly(local: datetime) -> str:
+    return local.strftime("%-d %b %Y, %H:%M:%S %Z")
 
 
 @register.filter
 def on_hover(at: datetime) -> str:
     """The instant in the viewer's zone, and in UTC where that is another."""
-    local, utc = timezone.localtime(at), at.astimezone(UTC)
+    return _in_full(at, timezone.get_current_timezone())
+
+
+@lru_cache(maxsize=10_000)  # an instant is the same in every zone, so that the zone is part of what is asked
+def _in_full(at: datetime, zone: tzinfo) -> str:
+    local, utc = at.astimezone(zone), at.astimezone(UTC)
     if not local.utcoffset():
-        return exactly(at)
-    return f"{exactly(at)} ({utc.strftime('%H:%M:%S' if utc.date() == local.date() else '%-d %b, %H:%M:%S')} UTC)"
+        return _exactly(local)
+    return f"{_exactly(local)} ({utc.strftime('%H:%M:%S' if utc.date() == local.date() else '%-d %b, %H:%M:%S')} UTC)"
 
 
 @register.filter
@@ -194,8 +203,7 @@ def takes_back_money(order: Order) -> bool:
 def deadline(review: Review) -> SafeString:
     """The time left to decide or help, told by word, shape and colour; live.js counts it down."""
     left = review.due_at - timezone.now()
-    return format_html(
-        '<time class="due {}" datetime="{}" title="{} by {}. {}" data-due>{}</time>',
+    return _deadline(
         wording.urgency(left),
         review.due_at.isoformat(timespec="seconds"),
         "Help" if review.kind == Review.Kind.ATTENTION else "Decide",
@@ -203,6 +211,11 @@ def deadline(review: Review) -> SafeString:
         at_deadline(review),
         wording.countdown(left),
     )
+
+
+@lru_cache(maxsize=10_000)
+def _deadline(*words: str) -> SafeString:
+    return format_html('<time class="due {}" datetime="{}" title="{} by {}. {}" data-due>{}</time>', *words)
 
 
 @register.simple_tag
