@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.postgres.search import SearchQuery
-from django.db import connection
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
@@ -34,6 +33,7 @@ from orders.models import (
     Shipment,
 )
 from orders.roles import permission
+from orders.statements import Statement, among, as_sql, ask
 from orders.states import COMES_BACK, NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Action, Status
 
 PAGE = 50
@@ -41,6 +41,7 @@ COUNT_UP_TO = 1_000
 NEW_UP_TO = 100
 EVENTS_SHOWN = 200
 SEARCH_WORDS = 8
+ALONG = 10_000  # how many of a list are walked along for a page of those that fit
 
 WORKER_SILENT_AFTER = timedelta(seconds=15)
 TEMPORAL_AWAY_AFTER = timedelta(seconds=10)
@@ -113,12 +114,6 @@ def _count(rows: QuerySet[Any, Any]) -> Count:
     return capped(rows.order_by()[: COUNT_UP_TO + 1].count())
 
 
-def _sql(rows: QuerySet[Any, Any]) -> tuple[str, Sequence[Any]]:
-    """To be part of another statement, and so with a text even where Django knows that nothing fits."""
-    sql, parameters = rows.query.get_compiler(connection=connection, elide_empty=False).as_sql()
-    return str(sql), parameters
-
-
 # The queue
 
 
@@ -186,9 +181,7 @@ def queue_page(
 
     What is put off is in it only where that is wanted.
     """
-    newest, newest_return = (
-        Review.objects.order_by("-id").values_list("id", Subquery(_returns().order_by("-id").values("id")[:1])).first()
-    ) or (0, 0)
+    newest, newest_return = _newest()
     by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
     fitting: QuerySet[Review] | None = None
     count = None
@@ -203,18 +196,64 @@ def queue_page(
     if fitting is None:
         found = _along_orders(wanted, at=at, viewer=viewer, after=after)
     else:
-        found = list(by.after(fitting, after).select_related(*_SHOWN_IN_QUEUE)[: PAGE + 1])
+        found = list(_shown_in_queue(by.after(fitting, after))[: PAGE + 1])
     shown = found[:PAGE]
     return QueuePage(
         rows=[Row(review.order, review) for review in shown],
         next=by.place(shown[-1]) if len(found) > PAGE else None,
         newest_review=newest,
-        newest_return=newest_return or 0,
+        newest_return=newest_return,
         count=count,
     )
 
 
-_SHOWN_IN_QUEUE = ("order", "claimed_by", "endorsed_by")
+def _newest() -> tuple[int, int]:
+    """The highest number of a review, and that of an event by which something came back; 0 where there is none."""
+    review, back = ask(_newest_statement())[0]
+    return review or 0, back or 0
+
+
+@cache
+def _newest_statement() -> Statement:
+    reviews, review_parameters = as_sql(Review.objects.order_by("-id").values("id")[:1])
+    returns, return_parameters = as_sql(_returns().order_by("-id").values("id")[:1])
+    return f"SELECT ({reviews}), ({returns})", [*review_parameters, *return_parameters]
+
+
+# What lists show, and are sorted by: of fifty rows, all columns take longer to read than to find.
+_SHOWN_OF_ORDER = (
+    "number",
+    "status",
+    "version",
+    "customer_name",
+    "customer_email",
+    "address_country",
+    "currency",
+    "total_minor",
+    "amount",
+    "placed_at",
+)
+_SHOWN_OF_REVIEW = (
+    "kind",
+    "due_at",
+    "at_deadline",
+    "level",
+    "back_at",
+    "waits_for",
+    "reasons",
+    "risk_score",
+    "decision",
+    "claimed_at",
+    "claimed_until",
+    "claimed_by__username",
+    "needs_two",
+    "endorsed_by__username",
+    *(f"order__{name}" for name in _SHOWN_OF_ORDER),
+)
+
+
+def _shown_in_queue(reviews: QuerySet[Review]) -> QuerySet[Review]:
+    return reviews.select_related("order", "claimed_by", "endorsed_by").only(*_SHOWN_OF_REVIEW)
 
 
 def _along_orders(
@@ -223,7 +262,7 @@ def _along_orders(
     """What fits, sorted by a column of the orders: they alone have an index of that, so the reviews follow."""
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
     keys = list(by.after(_waiting(wanted, at=at, viewer=viewer), after).values_list("pk", flat=True)[: PAGE + 1])
-    reviews = Review.objects.filter(order__in=keys, decision="").select_related(*_SHOWN_IN_QUEUE)
+    reviews = _shown_in_queue(Review.objects.filter(order__in=keys, decision=""))
     return sorted(reviews, key=lambda review: keys.index(review.order_id))
 
 
@@ -415,27 +454,23 @@ def count_queues(
 ) -> list[Count]:
     """How many of the queue fit each of the filters, all by one query."""
     parts = [_counting(one, at=at, viewer=viewer) for one in wanted]
-    # raw SQL: several counts at once
     # The text is Django's own; what people typed is among the parameters.
     statement = "SELECT " + ", ".join(f"(SELECT count(*) FROM ({sql}) AS one)" for sql, _ in parts)  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [parameter for _, parameters in parts for parameter in parameters])
-        return [capped(number) for number in cursor.fetchone() or ()]
+    numbers = ask((statement, [parameter for _, parameters in parts for parameter in parameters]))
+    return [capped(number) for number in numbers[0]]
 
 
-def _counting(
-    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None
-) -> tuple[str, Sequence[Any]]:
-    """`counted_queue` as SQL, which Django writes for longer than PostgreSQL counts."""
+def _counting(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> Statement:
+    """`counted_queue`; the same text at any instant."""
     if wanted.is_of_orders:  # which looks something up first
-        return _sql(counted_queue(wanted, at=at, viewer=viewer))
+        return as_sql(counted_queue(wanted, at=at, viewer=viewer))
     sql, parameters = _counting_at_the_epoch(wanted, viewer.pk if viewer else None)
     return sql, [each + (at - _EPOCH) if isinstance(each, datetime) else each for each in parameters]
 
 
 @lru_cache(maxsize=1_000)
-def _counting_at_the_epoch(wanted: Filter, viewer: int | None) -> tuple[str, Sequence[Any]]:
-    return _sql(counted_queue(wanted, at=_EPOCH, viewer=User(pk=viewer)))
+def _counting_at_the_epoch(wanted: Filter, viewer: int | None) -> Statement:
+    return as_sql(counted_queue(wanted, at=_EPOCH, viewer=User(pk=viewer)))
 
 
 NEEDS_HELP = Filter(status=ATTENTION)
@@ -530,9 +565,12 @@ def orders_page(
         if not count.more:
             few = fitting.model.objects.filter(pk__in=keys)
             fitting = fitting.model.objects.filter(pk__in=by.first_of_few(few, place, backwards=backwards))
+        elif keys := _next_along(wanted, fitting, by=by, place=place, backwards=backwards):
+            fitting = Order.objects.filter(pk__in=keys)
     else:
         count = _count(fitting)
-    found = list(by.after(fitting, place, backwards=backwards)[: PAGE + 1])
+    names = (f"order__{name}" for name in _SHOWN_OF_ORDER) if by.of_reviews else _SHOWN_OF_ORDER
+    found = list(by.after(fitting, place, backwards=backwards).only(*names, by.column)[: PAGE + 1])
     shown, more = found[:PAGE], len(found) > PAGE
     if newer_than:
         shown.reverse()
@@ -543,6 +581,23 @@ def orders_page(
         newer=by.place(shown[0]) if shown and more_newer else None,
         older=by.place(shown[-1]) if shown and more_older else None,
     )
+
+
+def _next_along(
+    wanted: Filter, fitting: QuerySet[Any, Any], *, by: _By, place: Cursor | None, backwards: bool
+) -> list[uuid.UUID]:
+    """The keys of the page from that place on, if it can be filled from the next so many of all orders; else nothing.
+
+    What several conditions have in common the planner cannot know, and would rather sort all that they might be.
+    """
+    if by.of_reviews or len(wanted.params()) == 1:
+        return []
+    of_country = by.column == "placed_at" and wanted.country  # which has an index in this order
+    all_of_these = Order.objects.filter(address_country=wanted.country) if of_country else Order.objects.all()
+    window = by.after(all_of_these, place, backwards=backwards)[:ALONG]
+    page = by.after(fitting, place, backwards=backwards).values_list("pk", flat=True)[: PAGE + 1]
+    keys = [key for (key,) in ask(among(window, page))]
+    return keys if len(keys) > PAGE else []
 
 
 def walk(
@@ -665,7 +720,7 @@ def order_version(order_id: uuid.UUID) -> int:
 
 def colleagues() -> list[User]:
     """Who may be given an order, by name; the first 200."""
-    users = User.objects.with_perm(permission(Action.APPROVE), backend="django.contrib.auth.backends.ModelBackend")
+    users = User.objects.with_perm(permission(Action.APPROVE), backend=settings.AUTHENTICATION_BACKENDS[0])
     return list(users.filter(is_active=True).order_by("username")[:200])
 
 
@@ -703,7 +758,9 @@ class Engine:
 
 
 def engine(*, at: datetime) -> Engine:
-    heartbeats = list(Heartbeat.objects.order_by("-seen_at")[:COUNT_UP_TO])
+    oldest = Outbox.objects.filter(delivered_at=None).order_by("id").values("created_at")[:1]
+    beats = Heartbeat.objects.order_by("-seen_at").annotate(waiting_since=Subquery(oldest))
+    heartbeats = list(beats[:COUNT_UP_TO])
     alive = [beat for beat in heartbeats if beat.seen_at > at - WORKER_SILENT_AFTER]
     if not alive:
         return Engine(EngineState.NO_WORKER, heartbeats[0].seen_at if heartbeats else None, _undelivered())
@@ -713,7 +770,7 @@ def engine(*, at: datetime) -> Engine:
     reached = max((beat.temporal_seen_at for beat in alive if beat.temporal_seen_at), default=None)
     if reached is None or reached <= at - TEMPORAL_AWAY_AFTER:
         return Engine(EngineState.TEMPORAL_AWAY, reached, _undelivered())
-    waiting_since = Outbox.objects.filter(delivered_at=None).order_by("id").values_list("created_at", flat=True).first()
+    waiting_since = heartbeats[0].waiting_since
     if waiting_since and waiting_since < at - MESSAGE_LATE_AFTER:
         return Engine(EngineState.BEHIND, waiting_since, _undelivered())
     return Engine(EngineState.WELL)

@@ -178,6 +178,7 @@ class Order(models.Model):
             ),
             models.Index(F("amount").desc(), F("id").desc(), name="order_largest"),
             models.Index("address_country", F("placed_at").desc(), F("id").desc(), name="order_newest_by_country"),
+            models.Index("address_country", "amount", name="order_country_amount"),
             GinIndex("search", name="order_search"),
             models.Index(F("placed_at").desc(), F("id").desc(), name="order_waiting_newest", condition=_WAITING),
             models.Index(F("amount").desc(), F("id").desc(), name="order_waiting_largest", condition=_WAITING),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from io import StringIO
 
 import pytest
@@ -15,6 +16,7 @@ from pytest_django import Settings
 
 from orders import selectors, stuck
 from orders.filters import ATTENTION, Filter, Sort
+from orders.models import Order
 
 
 @pytest.fixture
@@ -71,3 +73,32 @@ def test_what_stands_still_is_found_without_a_look_at_what_has_ended(many: None)
     assert any("order_newest_by_status" in plan for plan in found), found
     assert any("payment_under_way" in plan for plan in found), found
     assert not [plan for plan in found if re.search(r"Seq Scan on orders_(event|payment)\b", plan)], found
+
+
+@pytest.mark.parametrize("sort", [None, Sort.AGE, Sort.AMOUNT])
+def test_what_fits_several_conditions_is_listed_alike_whether_it_is_near_or_anywhere(
+    many: None, monkeypatch: pytest.MonkeyPatch, sort: Sort | None
+) -> None:
+    wanted = Filter(country="DE", amount_from=Decimal(10), q="example.com", sort=sort)
+    monkeypatch.setattr(selectors, "COUNT_UP_TO", 20)  # there are more
+
+    def pages() -> list[list[Order]]:
+        """The first, the second, and back."""
+        now = timezone.now()
+        first = selectors.orders_page(at=now, wanted=wanted)
+        second = selectors.orders_page(at=now, wanted=wanted, older_than=first.older)
+        back = selectors.orders_page(at=now, wanted=wanted, newer_than=second.newer)
+        return [list(page.orders) for page in (first, second, back)]
+
+    monkeypatch.setattr(selectors, "ALONG", 4_000)
+    with plans() as asked:
+        near = pages()
+    assert any("Subquery Scan on orders_order" in plan for plan in asked), asked
+    monkeypatch.setattr(selectors, "ALONG", 60)
+
+    anywhere = pages()
+
+    assert near == anywhere
+    assert near[0] == near[2]
+    assert [len(page) for page in near] == [selectors.PAGE] * 3
+    assert {order.address_country for page in near for order in page} == {"DE"}
