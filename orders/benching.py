@@ -1,5 +1,6 @@
 """How long the desk's pages take on the server, each asked for again and again as a browser would."""
 
+import gc
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ def _rare() -> Mapping[str, str]:
 def measure(user: User, *, runs: int) -> Iterator[Timing]:
     client = Client(headers={"host": "localhost", "accept-encoding": "gzip"})
     client.force_login(user)
+    gc.collect()
+    gc.freeze()  # as the web server does at its start
     try:
         for path in paths():
             yield _timed(client, path, runs)
