@@ -62,8 +62,14 @@ class Said:
 
 
 def read(text: str) -> object:
-    """JSON with its numbers digit by digit. Raises ValueError where it is none."""
-    return json.loads(text, parse_int=Decimal, parse_float=Decimal)
+    """JSON with its numbers digit by digit. Raises ValueError where it is none, or has an exponent."""
+    return json.loads(text, parse_int=Decimal, parse_float=_digits)
+
+
+def _digits(number: str) -> Decimal:
+    if "e" in number.lower():  # ten characters could stand for a billion digits
+        raise ValueError(f"{number} has an exponent")
+    return Decimal(number)
 
 
 def canonical(value: object) -> str:

@@ -1,6 +1,7 @@
 """Typed reading of environment variables. A value that does not parse stops the start with its name."""
 
 import os
+import re
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import timedelta
@@ -63,10 +64,10 @@ def env_duration(name: str, default: str, *, or_never: bool = False) -> timedelt
     raw = os.environ.get(name) or default
     if or_never and raw == "0":
         return timedelta(0)
-    number, unit = raw[:-1], raw[-1:]
-    if unit not in _SECONDS or not number.isdecimal() or int(number) == 0:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", raw)
+    if not match or int(match[1]) == 0:
         raise ImproperlyConfigured(f"{name} must be a span such as 45s, 30m, 24h or 2d, not {raw!r}.")
-    return timedelta(seconds=int(number) * _SECONDS[unit])
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
 def env_list(name: str, default: str = "") -> list[str]:
@@ -123,9 +124,14 @@ def database_from_url(url: str) -> dict[str, object]:
 
     Raises ImproperlyConfigured where the URL is not one of PostgreSQL.
     """
-    parts = urlsplit(url)
+    wrong = ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:5432/name.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
     if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
-        raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:5432/name.")
+        raise wrong
     options: dict[str, object] = dict(parse_qsl(parts.query))
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -133,7 +139,7 @@ def database_from_url(url: str) -> dict[str, object]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": options.pop("host", None) or parts.hostname or "",
-        "PORT": str(parts.port or ""),
+        "PORT": str(port or ""),
         "OPTIONS": options,
     }
 

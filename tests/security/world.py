@@ -25,13 +25,7 @@ class World:
         self.now, self._place = datetime.now(UTC), place
         self.people = {role.value: self._person(role.value, role) for role in Role}
         self.bob, _ = (self._person(name, Role.OPERATOR) for name in ("bob", "carol"))
-        self.orders = {
-            "order": self._in_review(),
-            "escalated order": self._in_review(level=Review.Level.LEAD),
-            "order put off": self._put_off(),
-            "short order": self._short_of_stock(),
-            "completed order": self._completed(),
-        }
+        self.orders = self.new_orders()
         owners = {**self.people, "bob": self.bob}
         self.held = {name: self._in_review(held_by=user) for name, user in owners.items()}
         self.views = {name: self._view(user) for name, user in owners.items()}
@@ -57,6 +51,15 @@ class World:
         session = browser.session
         session[second_factor.SHOWN] = factor.pk
         session.save()
+
+    def new_orders(self) -> dict[str, Order]:
+        return {
+            "order": self._in_review(),
+            "escalated order": self._in_review(level=Review.Level.LEAD),
+            "order put off": self._put_off(),
+            "short order": self._short_of_stock(),
+            "completed order": self._completed(),
+        }
 
     def named(self, of: str, role: str) -> dict[str, Any]:
         """What `of` stands for where somebody of that role asks: the parts of an address that name it."""

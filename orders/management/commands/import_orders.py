@@ -5,11 +5,13 @@ once; so the same file, or a run that was cut off, can be run again and nothing 
 """
 
 import csv
+import re
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -52,7 +54,9 @@ class Command(BaseCommand):
         parser.add_argument("--source", type=_source, help="name of the source; a reference is unique within it")
         parser.add_argument("--currency", type=_currency, help="of the whole file, where it has no such column")
         parser.add_argument("--country", type=_country, help="of the whole file, where it has no such column")
-        parser.add_argument("--date-format", help="as strptime has it, such as %%d.%%m.%%Y; else ISO 8601")
+        parser.add_argument(
+            "--date-format", type=_date_format, help="as strptime has it, such as %%d.%%m.%%Y; else ISO 8601"
+        )
         parser.add_argument("--time-zone", type=_time_zone, help="of instants that name none, such as Europe/Paris")
         parser.add_argument("--decimal-mark", choices=[".", ","], help="of prices (.)")
         parser.add_argument("--encoding", default="", help="such as latin-1; else UTF-8, or UTF-16 with its mark")
@@ -299,6 +303,14 @@ def _time_zone(text: str) -> ZoneInfo:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ArgumentTypeError(f"must be a time zone such as Europe/Paris, not {text!r}") from None
+
+
+def _date_format(text: str) -> str:
+    try:
+        datetime.strptime(datetime.now(UTC).strftime(text), text)  # noqa: DTZ007 - only to see whether it can be read
+    except (ValueError, re.error):  # the latter where a part is there twice
+        raise ArgumentTypeError(f"must be a format such as %d.%m.%Y, not {text!r}") from None
+    return text
 
 
 def _delimiter(text: str) -> str:
