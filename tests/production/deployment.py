@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ class RequiredVariable(Exception):
     """A variable that has no default is not set."""
 
 
+@cache
 def compose() -> dict[str, Any]:
-    """The file as it is written, with its anchors resolved."""
+    """The file as it is written, with its anchors resolved: read once, and not to be changed."""
     return dict(YAML(typ="safe", pure=True).load(COMPOSE))
 
 

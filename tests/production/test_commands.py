@@ -3,11 +3,14 @@
 The commands and the environment are read out of docker-compose.yml, and the files are those of the image.
 """
 
+import http.client
+import json
 import os
 import re
 import time
 from base64 import b32decode
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,9 @@ from tests.production.conftest import SECONDS_TO_ANSWER, Browser, Deployment, Ru
 ORDER = """reference,sku,description,quantity,unit_price,placed_at,country,currency
 P-1,CUP,Cup,2,4.50,{placed_at},DE,EUR
 """
+
+PIECE = b" " * 100_000
+HEADERS = {"Host": "desk.example.com", "X-Forwarded-Proto": "https", "Content-Type": "application/json"}
 
 
 # Build and migrate
@@ -46,6 +52,15 @@ def test_migrate_can_run_again(deployment: Deployment) -> None:
 
     assert again.returncode == 0, again.stderr
     assert "No migrations to apply" in again.stdout
+
+
+def test_the_demo_cast_stays_out_of_production(deployment: Deployment) -> None:
+    refused = deployment.run("web", ["python", "manage.py", "create_demo_cast"])
+
+    assert refused.returncode == 1
+    assert "The demo cast is for demonstrations only" in refused.stderr
+    with deployment.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM auth_user WHERE username = 'alice'").fetchone() == (0,)
 
 
 # The web
@@ -107,6 +122,25 @@ def test_whom_createsuperuser_made_signs_in_with_a_second_factor(browser: Browse
     code = TOTP(b32decode(key.replace(" ", "")), 6, SHA1(), 30).generate(time.time()).decode()  # noqa: S303
     assert "Your recovery codes" in browser.ask(door, {"csrfmiddlewaretoken": token, "code": code}).text
     assert "Sign out" in browser.ask("/").text
+
+
+@pytest.mark.parametrize("megabytes", [3, 10])
+def test_a_body_too_large_and_of_no_told_length_is_refused_and_the_next_request_answered(
+    web: Running, deployment: Deployment, megabytes: int
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(megabytes * 10):
+            yield PIECE
+
+    with closing(http.client.HTTPConnection("127.0.0.1", deployment.port, timeout=SECONDS_TO_ANSWER)) as connection:
+        connection.request("POST", "/api/v1/orders", body=pieces(), headers=HEADERS, encode_chunked=True)
+        with connection.getresponse() as response:
+            assert response.status == 413
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert json.load(response)["errors"][0]["field"] == "body"
+        connection.request("GET", "/healthz", headers=HEADERS)
+        with connection.getresponse() as response:
+            assert response.status == 200
 
 
 # The workers

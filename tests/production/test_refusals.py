@@ -49,12 +49,3 @@ def test_https_can_be_declined_for_a_trial(undeployed: Deployment) -> None:
 
     assert allowed.returncode == 0, allowed.stderr
     assert "(security.W008)" in allowed.stderr
-
-
-def test_the_demo_cast_stays_out_of_production(deployment: Deployment) -> None:
-    refused = deployment.run("web", ["python", "manage.py", "create_demo_cast"])
-
-    assert refused.returncode == 1
-    assert "The demo cast is for demonstrations only" in refused.stderr
-    with deployment.connect() as connection:
-        assert connection.execute("SELECT count(*) FROM auth_user WHERE username = 'alice'").fetchone() == (0,)
