@@ -14,7 +14,10 @@ from tests.e2e.walk import Look, fill, walk
 
 pytestmark = pytest.mark.timeout(600)  # two hundred looks at pages, each of them whole
 
-STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+STANDARD = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+# What a width, or the night, can change in an element of which all else has been examined.
+BY_WIDTH = ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]
+BY_NIGHT = ["color-contrast", "link-in-text-block"]
 NARROW, DARK, LIGHT = Look(390, 844, "light"), Look(1440, 900, "dark"), Look(1440, 900, "light")
 
 
@@ -45,7 +48,8 @@ class Examiner:
     def __init__(self) -> None:
         self.found: list[str] = []
         self.seen: set[str] = set()
-        self._known: defaultdict[Look, set[str]] = defaultdict(set)
+        self._known: set[str] = set()
+        self._known_so: defaultdict[Look, set[str]] = defaultdict(set)
 
     def look(self, page: Page, name: str, look: Look) -> None:
         self.seen.add(name)
@@ -54,9 +58,13 @@ class Examiner:
             self.found.append(f"{name} {look}: it is {told['width']} pixels wide")
         if told["animations"]:  # who walks has asked for less motion
             self.found.append(f"{name} {look}: {told['animations']} animations run")
-        if new := set(told["kinds"]) - self._known[look]:
-            self._known[look] |= new
-            self.found += [f"{name} {look}: {each}" for each in breaches(page, look, sorted(new))]
+        kinds = set(told["kinds"])
+        new, other = kinds - self._known, kinds & self._known - self._known_so[look]
+        rules = {"type": "rule", "values": BY_NIGHT if look.scheme == "dark" else BY_WIDTH}
+        self.found += [f"{name} {look}: {each}" for each in breaches(page, STANDARD, new)]
+        self.found += [f"{name} {look}: {each}" for each in breaches(page, rules, other - {told["outline"]})]
+        self._known |= new
+        self._known_so[look] |= kinds
 
     def hear(self, answer: Response) -> None:
         """What the server sends as a page has to have the strict policy."""
@@ -83,16 +91,17 @@ KINDS = """() => {
     if (element.checkVisibility() && !kinds.has(path)) kinds.set(path, element);
   }
   const seen = [...kinds.values()].map((element) => element.localName);
-  const outline = seen.filter((name) => /^(main|header|nav|h\\d)$/.test(name)).join();
-  return kinds.set(`outline: ${outline}, titled: ${document.title !== ""}`, document.documentElement);
+  const heads = seen.filter((name) => /^(main|header|nav|h\\d)$/.test(name)).join();
+  const outline = `outline: ${heads}, titled: ${document.title !== ""}`;
+  return { outline, kinds: kinds.set(outline, document.documentElement) };
 }"""
-WHAT_IS_THERE = f"""() => ({{
-  width: document.documentElement.scrollWidth,
-  animations: document.getAnimations().length,
-  kinds: [...({KINDS})().keys()],
-}})"""
+WHAT_IS_THERE = f"""() => {{
+  const {{ outline, kinds }} = ({KINDS})();
+  const {{ scrollWidth: width }} = document.documentElement;
+  return {{ width, animations: document.getAnimations().length, outline, kinds: [...kinds.keys()] }};
+}}"""
 AXE = f"""async ([wanted, options]) => {{
-  const there = ({KINDS})();  // looked for anew: what others do may have replaced it
+  const there = ({KINDS})().kinds;  // looked for anew: what others do may have replaced it
   const include = wanted.filter((kind) => there.has(kind)).map((kind) => there.get(kind));
   if (!include.length) return [];
   const {{ violations }} = await axe.run({{ include }}, options);
@@ -101,14 +110,13 @@ AXE = f"""async ([wanted, options]) => {{
 }}"""
 
 
-def breaches(page: Page, look: Look, kinds: list[str]) -> list[str]:
-    """Of the standard, as axe finds them. By night only colours differ."""
-    rules: dict[str, Any] = {"type": "tag", "values": STANDARD}
-    if look.scheme == "dark":
-        rules = {"type": "rule", "values": ["color-contrast"]}
+def breaches(page: Page, rules: dict[str, Any], kinds: set[str]) -> list[str]:
+    """Of the rules, as axe finds them."""
+    if not kinds:
+        return []
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    said = page.evaluate(AXE, [kinds, {"runOnly": rules, "resultTypes": ["violations"], "preload": False}])
+    said = page.evaluate(AXE, [sorted(kinds), {"runOnly": rules, "resultTypes": ["violations"], "preload": False}])
     return [f"{rule}: {where} {' '.join(why.split())}" for rule, nodes in said for where, why in nodes]
 
 
