@@ -8,6 +8,7 @@ from orders.roles import Role
 
 class Command(BaseCommand):
     help = "Creates the groups of the roles, each with exactly its permissions. Safe to run again."
+    requires_system_checks = []  # they have nothing to do with the pages, which would be loaded for them
 
     def handle(self, *args: object, **options: object) -> None:
         try:

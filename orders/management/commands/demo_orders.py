@@ -27,6 +27,7 @@ log = logging.getLogger("demo")
 
 class Command(BaseCommand):
     help = "Places a lot of made-up orders on an empty desk, then one every while, until it is stopped."
+    requires_system_checks = []  # they have nothing to do with the pages, which would be loaded for them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--seed", type=int, default=1, help="which made-up day to play (1)")

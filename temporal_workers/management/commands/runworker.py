@@ -15,6 +15,7 @@ LOCK_WAIT = "1500ms"  # as long as the web waits; a database step may take longe
 
 class Command(BaseCommand):
     help = "Serve the task queues of orders, of shipping, or of both. SIGTERM drains; a second one stops at once."
+    requires_system_checks = []  # `migrate` has made them, and to load the pages takes a third of the start
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("role", nargs="?", default="all", choices=[*worker.ROLES, "all"])
