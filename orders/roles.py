@@ -68,6 +68,7 @@ FIRST_EXTENSION = timedelta(hours=4)  # without that right: the most, and once a
 KEEP_REASONS = "orders.keep_reject_reasons"
 EXPORT = "orders.export_orders"
 SHARE_VIEWS = "orders.share_views"
+KEEP_RUNNING = "orders.keep_running"
 
 # The permissions are declared, the groups filled and the page of roles written from this.
 RIGHTS = (
@@ -78,6 +79,7 @@ RIGHTS = (
     Right(KEEP_REASONS, "keep the reasons for rejecting", _LEADS),
     Right(EXPORT, "take orders away as a file", frozenset({Role.OPERATOR, Role.LEAD, Role.ADMIN})),
     Right(SHARE_VIEWS, "save views of the queue for everybody", _LEADS),
+    Right(KEEP_RUNNING, "see whether orders are carried on, and have one that stands still started again", _LEADS),
 )
 
 # Who keeps accounts, goods and the programs that call the API, and sees the raw records.

@@ -7,7 +7,7 @@ for that.
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.conf import settings
@@ -50,6 +50,17 @@ class Told:
 
 
 @dataclass(frozen=True)
+class QueueTold:
+    """What Temporal says of a task queue: `backlog` tasks wait, the oldest for so long; tasks a second in and out."""
+
+    name: str
+    backlog: int
+    oldest: timedelta
+    added: float
+    taken: float
+
+
+@dataclass(frozen=True)
 class HistoryLine:
     """An event of the run as Temporal keeps it: not for operators, but for whoever looks after the engine."""
 
@@ -81,3 +92,9 @@ def ask(order_id: uuid.UUID, *, version: int) -> Told:
     """
     asking: Callable[[uuid.UUID, int], Told] = import_string(settings.ORDER_RUNS)
     return asking(order_id, version)
+
+
+def task_queues_told() -> Sequence[QueueTold] | None:
+    """What Temporal says of our task queues; None where it gives no answer now. Takes a second at most."""
+    telling: Callable[[], Sequence[QueueTold] | None] = import_string(settings.TASK_QUEUES)
+    return telling()

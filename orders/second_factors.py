@@ -69,7 +69,7 @@ def reset_own(request: HttpRequest) -> HttpResponse:
 
 def _asked() -> Sequence[User]:
     """Whoever a second factor is asked of, by name."""
-    leads = User.objects.with_perm(DECIDE_ESCALATED, backend="django.contrib.auth.backends.ModelBackend")
+    leads = User.objects.with_perm(DECIDE_ESCALATED)
     asked = User.objects.filter(Q(pk__in=leads.values("pk")) | Q(is_staff=True), is_active=True)
     return list(asked.select_related("second_factor").order_by("username")[:PEOPLE])
 

@@ -763,16 +763,16 @@ def engine(*, at: datetime) -> Engine:
     heartbeats = list(beats[:COUNT_UP_TO])
     alive = [beat for beat in heartbeats if beat.seen_at > at - WORKER_SILENT_AFTER]
     if not alive:
-        return Engine(EngineState.NO_WORKER, heartbeats[0].seen_at if heartbeats else None, _undelivered())
+        return Engine(EngineState.NO_WORKER, heartbeats[0].seen_at if heartbeats else None, undelivered())
     served = {queue for beat in alive for queue in beat.queues.split(", ")}
     if unserved := [queue for queue in task_queues() if queue not in served]:
-        return Engine(EngineState.NO_WORKER, None, _undelivered(), " and ".join(unserved))
+        return Engine(EngineState.NO_WORKER, None, undelivered(), " and ".join(unserved))
     reached = max((beat.temporal_seen_at for beat in alive if beat.temporal_seen_at), default=None)
     if reached is None or reached <= at - TEMPORAL_AWAY_AFTER:
-        return Engine(EngineState.TEMPORAL_AWAY, reached, _undelivered())
+        return Engine(EngineState.TEMPORAL_AWAY, reached, undelivered())
     waiting_since = heartbeats[0].waiting_since
     if waiting_since and waiting_since < at - MESSAGE_LATE_AFTER:
-        return Engine(EngineState.BEHIND, waiting_since, _undelivered())
+        return Engine(EngineState.BEHIND, waiting_since, undelivered())
     return Engine(EngineState.WELL)
 
 
@@ -780,7 +780,8 @@ def task_queues() -> tuple[str, str]:
     return settings.TEMPORAL_ORDERS_QUEUE, settings.TEMPORAL_SHIPPING_QUEUE
 
 
-def _undelivered() -> Count:
+def undelivered() -> Count:
+    """Messages that Temporal has yet to be told."""
     return _count(Outbox.objects.filter(delivered_at=None))
 
 

@@ -224,6 +224,7 @@ WORKER_DRAIN_TIMEOUT = env_duration("WORKER_DRAIN_TIMEOUT", "20s")
 # Who is asked how an order's run is doing: see docs/adr/0010-one-door-to-temporals-word.md.
 ORDER_RUNS = "temporal_workers.describing.describe"
 ORDER_HISTORY = "temporal_workers.histories.history"
+TASK_QUEUES = "temporal_workers.describing.task_queues"
 # A worker that names its build serves nothing before that build is made current: docs/operations.md.
 WORKER_DEPLOYMENT = env_str("WORKER_DEPLOYMENT")
 WORKER_BUILD_ID = env_str("WORKER_BUILD_ID")

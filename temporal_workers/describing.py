@@ -12,20 +12,24 @@ import os
 import threading
 import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+from django.conf import settings
 from google.protobuf.timestamp_pb2 import Timestamp
-from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
+from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueType
 from temporalio.api.failure.v1 import Failure
+from temporalio.api.taskqueue.v1 import TaskQueue, TaskQueueStats
 from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from orders.runs import Attempt, Run, RunState, Told
+from orders.runs import Attempt, QueueTold, Run, RunState, Told
 from temporal_workers.client import connect, is_away
 from temporal_workers.contracts import order_workflow_id, shipping_workflow_id
 from temporal_workers.encrypting import reveal
@@ -107,6 +111,23 @@ class Describer:
         if len(self._heard) > MOST_REMEMBERED:
             self._heard.popitem(last=False)
 
+    async def task_queues(self) -> Sequence[QueueTold] | None:
+        """None where Temporal does not answer, or is left alone since it did not."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._left_alone_until:
+            return None
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                client = await self.client()
+                queues = (settings.TEMPORAL_ORDERS_QUEUE, settings.TEMPORAL_SHIPPING_QUEUE)
+                return await asyncio.gather(*(_task_queue(client, queue) for queue in queues))
+        except Exception as error:
+            if not is_away(error):
+                logger.exception("Temporal answers in a way that we do not know")
+            self._left_alone_until = loop.time() + LEFT_ALONE_SECONDS
+            self._away_since = self._away_since or datetime.now(UTC)
+            return None
+
     async def client(self) -> Client:
         self._client = self._client or await connect(lazy=True)
         return self._client
@@ -132,6 +153,28 @@ async def ask(client: Client, order_id: uuid.UUID) -> Run:
         return run
     shipping = run_of(shipment)
     return replace(shipping, state=run.state, is_broken=run.is_broken or shipping.is_broken)
+
+
+async def _task_queue(client: Client, name: str) -> QueueTold:
+    """Workflow tasks and activities together."""
+
+    async def ask_of(kind: "TaskQueueType.ValueType") -> TaskQueueStats:
+        asked = DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=name), task_queue_type=kind, report_stats=True
+        )
+        told = await client.workflow_service.describe_task_queue(asked, timeout=timedelta(seconds=ANSWER_SECONDS))
+        return told.stats
+
+    stats = await asyncio.gather(
+        ask_of(TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW), ask_of(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+    )
+    return QueueTold(
+        name,
+        backlog=sum(each.approximate_backlog_count for each in stats),
+        oldest=max(each.approximate_backlog_age.ToTimedelta() for each in stats),
+        added=sum(each.tasks_add_rate for each in stats),
+        taken=sum(each.tasks_dispatch_rate for each in stats),
+    )
 
 
 async def _description(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
@@ -226,3 +269,14 @@ def describe(order_id: uuid.UUID, version: int) -> Told:
     except NotInTime:
         asked.cancel()
         return Told(away_since=datetime.now(UTC))
+
+
+def task_queues() -> Sequence[QueueTold] | None:
+    """Our task queues as Temporal sees them. Takes a second at most and never raises."""
+    here = thread()
+    asked = asyncio.run_coroutine_threadsafe(here.describer.task_queues(), here.loop)
+    try:
+        return asked.result(PATIENCE_SECONDS)
+    except NotInTime:
+        asked.cancel()
+        return None

@@ -7,6 +7,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from temporalio.client import Client
 
@@ -56,6 +57,7 @@ class Heartbeat:
             relaying.record_heartbeat(
                 worker=self._worker,
                 queues=self._queues,
+                build=settings.WORKER_BUILD_ID,
                 started_at=self._started_at,
                 temporal_seen_at=self._temporal_seen_at,
                 at=datetime.now(UTC),

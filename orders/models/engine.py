@@ -32,6 +32,7 @@ class Heartbeat(models.Model):
 
     worker = models.CharField(max_length=120, primary_key=True)
     queues = models.CharField(max_length=120)
+    build = models.CharField(max_length=120, blank=True, db_default="", help_text="WORKER_BUILD_ID, if it has one.")
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
     temporal_seen_at = models.DateTimeField(null=True, blank=True)

@@ -6,9 +6,10 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from orders.models import Decision, Order, Payment, Review
+from orders.models import ActorKind, Decision, Order, Payment, Review
+from orders.roles import KEEP_RUNNING
 from orders.services import holding
-from orders.services.actors import SYSTEM, Actor, authorise
+from orders.services.actors import SYSTEM, Actor, NotPermitted, authorise
 from orders.services.addressing import change_address
 from orders.services.holding import open_review
 from orders.services.placing import Address
@@ -90,8 +91,10 @@ def start_again(*, order_id: uuid.UUID, actor: Actor, at: datetime) -> Order:
     """Have the engine take up an order whose run was lost, or ended from outside; a run that is there is left alone.
 
     It changes nothing of the order: the run finds its place from the row. Of an order that has ended, its refunds that
-    have not been made are taken up. Raises ActionRefused where there is nothing to carry on.
+    have not been made are taken up. Raises NotPermitted, and ActionRefused where there is nothing to carry on.
     """
+    if actor.kind == ActorKind.OPERATOR and not actor.has(KEEP_RUNNING):
+        raise NotPermitted(f"{actor.name} may not start an order again.")
     with transaction.atomic():
         order = lock(order_id)
         refunds = list(order.payments.filter(kind=Payment.Kind.REFUND, status=Payment.State.PROCESSING))

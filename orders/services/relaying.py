@@ -43,7 +43,13 @@ def deliver_outbox(*, deliver: Callable[[Sequence[Outbox]], Sequence[str]], at: 
 
 
 def record_heartbeat(
-    *, worker: str, queues: str, started_at: datetime, temporal_seen_at: datetime | None, at: datetime
+    *,
+    worker: str,
+    queues: str,
+    started_at: datetime,
+    temporal_seen_at: datetime | None,
+    at: datetime,
+    build: str = "",
 ) -> None:
     """Keep the life sign of one worker process, and forget those silent for a day."""
     Heartbeat.objects.bulk_create(
@@ -51,6 +57,7 @@ def record_heartbeat(
             Heartbeat(
                 worker=worker,
                 queues=queues,
+                build=build[:120],
                 started_at=started_at,
                 seen_at=at,
                 temporal_seen_at=temporal_seen_at,

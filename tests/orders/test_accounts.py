@@ -39,6 +39,7 @@ LEADS = {
     "orders.see_team",
     "orders.keep_reject_reasons",
     "orders.share_views",
+    "orders.keep_running",
 }
 
 

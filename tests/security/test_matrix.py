@@ -70,6 +70,9 @@ second_factors   GET                      in      no      no        no    ok
 second_factors   POST                     in      no      no        no    did
 team             GET                      in      no      no        ok    ok
 roles            GET                      in      ok      ok        ok    ok
+health           GET                      in      no      no        ok    ok
+start_again      POST    order            in      no      no        did   did
+start_again      POST    no order         in      no      no        none  none
 reasons          GET                      in      no      no        ok    ok
 reasons          POST                     in      no      no        did   did
 live             GET                      401     -       -         -     -
