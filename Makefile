@@ -8,7 +8,7 @@ PRODUCTION := DJANGO_DEBUG=0 DATABASE_URL=postgresql:///none?host=/nowhere \
 	DJANGO_SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))")
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check chaos fuzz lock screenshots clean install
+.PHONY: help up test check chaos fuzz bench lock screenshots clean install
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -32,6 +32,9 @@ check: install ## what CI runs: linters, types, Django's own checks, then the te
 
 chaos: install ## strike the whole desk for ten minutes and judge what is left: make chaos ARGS="--seed 7"
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: install ## measure the desk beside what it is made of: make bench ARGS="lifecycle --orders 100"
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: install ## ask the API what its description allows, and what not, for five minutes: make fuzz ARGS="--seed 7"
 	@$(BIN)/python -W ignore -m tests.fuzz $(ARGS)

@@ -99,12 +99,12 @@ def measure(user: User, *, runs: int) -> Iterator[Timing]:
     gc.freeze()  # as the web server does at its start
     try:
         for path in paths():
-            yield _timed(client, path, runs)
+            yield timed(client, path, runs)
     finally:
         client.logout()
 
 
-def _timed(client: Client, path: str, runs: int) -> Timing:
+def timed(client: Client, path: str, runs: int) -> Timing:
     with CaptureQueriesContext(connection) as asked:
         answer = client.get(path, secure=True)
     queries = len(asked)

@@ -1,0 +1,214 @@
+"""Orders approved on arrival, from the first step to completion: how many a second, for how much computing."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import psutil
+import psycopg
+from psycopg import sql
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from devstack.servers import BIN, free_port
+from orders.models import Order, Product
+from orders.services import placing, stocking
+from orders.services.actors import SYSTEM
+from orders.services.placing import Address, NewLine, NewOrder
+from orders.states import Status
+from tests.bench.bare import BareWorkflow, Plan, do_nothing
+from tests.bench.servers import Servers
+from tests.bench.table import Row, at_least, at_most
+
+ACTIVITIES = 17  # of an order that nobody has to decide on: 13 on our rows, 4 outside
+ALONE = 7  # ordinary ones, of the workflow that a lone order is held against
+WARM = 10  # orders before the clock starts
+POLL = 0.1
+PATIENCE = 900.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    per_second: float
+    cpu_ms: float  # of an order: both servers, the worker, and whoever places it
+
+
+def place(count: int) -> list[UUID]:
+    if not Product.objects.filter(sku="BENCH").exists():
+        stocking.stock_products(products=[Product(sku="BENCH", name="Bench", stock=10_000_000)])
+    now = datetime.now(UTC)
+    new = NewOrder(
+        source="bench",
+        customer_name="Ann Lee",
+        address=Address("DE", line1="Lindenstr. 4", city="Berlin", postal_code="10969"),
+        currency="EUR",
+        lines=[NewLine("BENCH", 1, 4_000)],
+        placed_at=now,
+    )
+    return [placing.place_order(new=new, actor=SYSTEM, at=now).pk for _ in range(count)]
+
+
+def of_the_desk(servers: Servers, count: int) -> Pace:
+    with servers.running(["manage.py", "runworker"], servers.environment) as worker:
+        return _pace_of_orders(servers, worker, count)
+
+
+def of_dbos(servers: Servers, count: int) -> Pace:
+    """The same steps, by the same code, on the same PostgreSQL."""
+    name = f"dbos_{uuid4().hex[:8]}"
+    with psycopg.connect(servers.postgres.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = urlsplit(servers.postgres.url)._replace(path=f"/{name}").geturl()
+    with servers.running(["-m", "tests.bench.dbos_steps"], servers.environment | {"DBOS_URL": url}) as worker:
+        return _pace_of_orders(servers, worker, count)
+
+
+def _pace_of_orders(servers: Servers, worker: psutil.Process, count: int) -> Pace:
+    orders: list[UUID] = []
+
+    def begin(many: int) -> None:
+        orders.extend(place(many))
+
+    def done() -> int:
+        return Order.objects.filter(pk__in=orders, status=Status.COMPLETED).count()
+
+    return _pace(servers, worker, begin, done, count)
+
+
+def of_bare_temporal(servers: Servers, count: int) -> Pace:
+    """As many activities, which do nothing, on the same server; the SDK's own settings."""
+    queue = f"bare-{uuid4().hex[:8]}"
+    finished = f"TaskQueue = '{queue}' AND ExecutionStatus = 'Completed'"
+    with asyncio.Runner() as runner:
+        client = runner.run(Client.connect(servers.temporal.address))
+
+        async def start(many: int) -> None:
+            for _ in range(many):
+                await client.start_workflow(BareWorkflow.run, Plan(ACTIVITIES), id=uuid4().hex, task_queue=queue)
+
+        def begin(many: int) -> None:
+            runner.run(start(many))
+
+        def done() -> int:
+            return runner.run(client.count_workflows(finished)).count
+
+        with servers.running(["-m", "tests.bench.bare", queue], servers.environment) as worker:
+            return _pace(servers, worker, begin, done, count)
+
+
+def _pace(
+    servers: Servers, worker: psutil.Process, begin: Callable[[int], None], done: Callable[[], int], count: int
+) -> Pace:
+    """From when the first is placed until the last is done; a few before them have the worker warm.
+
+    Raises TimeoutError.
+    """
+    begin(WARM)
+    _await(done, WARM)
+    us = psutil.Process()
+    began, computed = time.monotonic(), servers.cpu(worker) + own_cpu(us)
+    begin(count)
+    _await(done, WARM + count)
+    took = time.monotonic() - began
+    return Pace(count / took, 1_000 * (servers.cpu(worker) + own_cpu(us) - computed) / count)
+
+
+def own_cpu(process: psutil.Process) -> float:
+    """Without its children: the servers are among these."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _await(done: Callable[[], int], count: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while (number := done()) < count:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{number} of {count} were done after {PATIENCE:g} s")
+        time.sleep(POLL)
+
+
+def throughput(servers: Servers, tell: Callable[[str], None], *, count: int, rounds: int) -> list[Row]:
+    ways = {"the desk": of_the_desk, "bare Temporal": of_bare_temporal, "DBOS": of_dbos}
+    paces: dict[str, list[Pace]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, measure in ways.items():
+            pace = measure(servers, count)
+            paces[way].append(pace)
+            tell(f"{way}: {pace.per_second:.1f} orders a second, {pace.cpu_ms:.0f} ms of CPU each")
+    per_second = {way: median(pace.per_second for pace in found) for way, found in paces.items()}
+    cpu = {way: median(pace.cpu_ms for pace in found) for way, found in paces.items()}
+    against = {
+        "bare Temporal": f"bare Temporal, {ACTIVITIES} activities that do nothing",
+        "DBOS": "DBOS, the same steps",
+    }
+    return [
+        row
+        for way, words in against.items()
+        for row in (
+            at_least(
+                1.0,
+                what="Orders through their whole life",
+                ours=per_second["the desk"],
+                against=words,
+                theirs=per_second[way],
+                unit="/s",
+            ),
+            Row("CPU of an order, all processes together", cpu["the desk"], words, cpu[way], "ms"),
+        )
+    ]
+
+
+def alone(servers: Servers, tell: Callable[[str], None], *, count: int) -> list[Row]:
+    """A lone order, each after the one before has ended."""
+    with servers.running(["manage.py", "runworker"], servers.environment):
+        _machine_time()  # the first waits for the worker to start
+        ours = [_machine_time() for _ in range(count)]
+    theirs = asyncio.run(_bare_on_a_stock_server(count))
+    tell(f"a lone order: {median(ours):.0f} ms; a bare workflow on a stock server: {median(theirs):.0f} ms")
+    row = at_most(
+        0.5,
+        what="Machine time of a lone order",
+        ours=median(ours),
+        against=f"bare workflow of {ALONE} activities, stock dev server",
+        theirs=median(theirs),
+        unit="ms",
+    )
+    return [row]
+
+
+def _machine_time() -> float:
+    """Milliseconds from the order's commit to its last step's, by the rows' own clock."""
+    (key,) = place(1)
+    order = Order.objects.get(pk=key)
+    _await(lambda: Order.objects.filter(pk=key, status=Status.COMPLETED).count(), 1)
+    ended = Order.objects.values_list("status_at", flat=True).get(pk=key)
+    return (ended - order.placed_at) / timedelta(milliseconds=1)
+
+
+async def _bare_on_a_stock_server(count: int) -> Sequence[float]:
+    with TemporaryDirectory() as folder:
+        server = await WorkflowEnvironment.start_local(
+            dev_server_existing_path=str(BIN / "temporal"),
+            dev_server_database_filename=f"{folder}/stock.db",
+            dev_server_log_level="error",
+            port=free_port(),
+        )
+        async with server:
+            return await _bare(server.client, count)
+
+
+async def _bare(client: Client, count: int) -> Sequence[float]:
+    took = []
+    async with Worker(client, task_queue="bare", workflows=[BareWorkflow], activities=[do_nothing]):
+        for _ in range(count + 1):
+            began = time.perf_counter()
+            await client.execute_workflow(BareWorkflow.run, Plan(ALONE), id=uuid4().hex, task_queue="bare")
+            took.append(1_000 * (time.perf_counter() - began))
+    return took[1:]
