@@ -1,6 +1,7 @@
 """`make bench`: the desk beside what it is made of, measured side by side in one run. See docs/benchmarks.md."""
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -22,13 +23,16 @@ def main() -> int:
         os.environ |= found.environment
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=ROOT, check=True)
         django.setup()
-        from tests.bench import lifecycle, lists
+        logging.getLogger("orders").setLevel(logging.WARNING)  # not a line for each step of each order
+        from tests.bench import lifecycle, lists, live
 
         rows: list[Row] = []
         if "lifecycle" in options.parts:
             rows += lifecycle.throughput(found, tell, count=options.orders, rounds=options.rounds)
         if "alone" in options.parts:
             rows += lifecycle.alone(found, tell, count=options.alone)
+        if "live" in options.parts:
+            rows += live.measure(found, tell, operators=options.operators, per_second=10, clicks=options.clicks)
         if "lists" in options.parts:
             sizes = options.small, options.large
             rows += lists.measure(found, tell, sizes=sizes, runs=options.runs, rounds=options.rounds)
@@ -40,7 +44,7 @@ def main() -> int:
     return 1 if missed else 0
 
 
-PARTS = ("lifecycle", "alone", "lists")
+PARTS = ("lifecycle", "alone", "live", "lists")
 
 
 def _options() -> argparse.Namespace:
@@ -49,6 +53,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--orders", type=int, default=400, help="of a round, each way")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--alone", type=int, default=20, help="lone orders")
+    parser.add_argument("--operators", type=int, default=500, help="who have the desk open")
+    parser.add_argument("--clicks", type=int, default=200, help="decisions that they are told of")
     parser.add_argument("--small", type=int, default=10_000, help="orders of the small desk")
     parser.add_argument("--large", type=int, default=1_000_000, help="and of the large one")
     parser.add_argument("--runs", type=int, default=40, help="of each page")

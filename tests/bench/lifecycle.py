@@ -19,7 +19,7 @@ from temporalio.worker import Worker
 
 from devstack.servers import BIN, free_port
 from orders.models import Order, Product
-from orders.services import placing, stocking
+from orders.services import placing, reviewing, stocking
 from orders.services.actors import SYSTEM
 from orders.services.placing import Address, NewLine, NewOrder
 from orders.states import Status
@@ -40,7 +40,8 @@ class Pace:
     cpu_ms: float  # of an order: both servers, the worker, and whoever places it
 
 
-def place(count: int) -> list[UUID]:
+def place(count: int, *, waiting: bool = False) -> list[UUID]:
+    """Orders that nobody has to decide on, or, `waiting`, ones that are in review."""
     if not Product.objects.filter(sku="BENCH").exists():
         stocking.stock_products(products=[Product(sku="BENCH", name="Bench", stock=10_000_000)])
     now = datetime.now(UTC)
@@ -49,10 +50,14 @@ def place(count: int) -> list[UUID]:
         customer_name="Ann Lee",
         address=Address("DE", line1="Lindenstr. 4", city="Berlin", postal_code="10969"),
         currency="EUR",
-        lines=[NewLine("BENCH", 1, 4_000)],
+        lines=[NewLine("BENCH", 1, 120_000 if waiting else 4_000)],
         placed_at=now,
     )
-    return [placing.place_order(new=new, actor=SYSTEM, at=now).pk for _ in range(count)]
+    orders = [placing.place_order(new=new, actor=SYSTEM, at=now).pk for _ in range(count)]
+    for order in orders if waiting else ():
+        reviewing.receive_order(order_id=order, at=now)
+        reviewing.validate_order(order_id=order, at=now)
+    return orders
 
 
 def of_the_desk(servers: Servers, count: int) -> Pace:
