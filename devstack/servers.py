@@ -28,8 +28,15 @@ BIN = Path(sys.executable).parent
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 30
 
-# For a cluster that is thrown away: a loss of power may cost all of it.
-FAST_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For a cluster that is thrown away: a loss of power may cost all of it, and nobody tidies it up.
+FAST_AND_FORGETFUL = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",
+}
 
 
 class CannotStart(Exception):
