@@ -22,9 +22,9 @@ def _an_empty_queue(stack: Stack) -> None:
     stack.hands("clear_the_queue")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium_browser() -> Iterator[Browser]:
-    """For one module: as long as Playwright runs, nothing else in this thread may use asyncio or the ORM."""
+    """For these tests alone: as long as Playwright runs, nothing else in this thread may use asyncio or the ORM."""
     with chromium() as browser:
         yield browser
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -332,6 +333,7 @@ def braced(route: str) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)
 
 
+@cache
 def desk_addresses() -> dict[str, str]:
     """By name, or by themselves where they have none."""
     desk = [(route, name) for route, name in addresses() if not OTHERS.match(route)]

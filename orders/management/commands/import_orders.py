@@ -39,6 +39,7 @@ ACTOR = actors.Actor(ActorKind.SYSTEM, "Import")
 
 class Command(BaseCommand):
     help = "Places the orders of a CSV file, plain or gzipped. Safe to run again."
+    requires_system_checks = []  # they have nothing to do with the pages, which would be loaded for them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE.csv[.gz]")

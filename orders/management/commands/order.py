@@ -76,6 +76,7 @@ class Examples(DjangoHelpFormatter, RawDescriptionHelpFormatter):
 
 class Command(BaseCommand):
     help = "Places an order, shows or follows one, and decides on it. Orders are named by number or by id."
+    requires_system_checks = []  # they have nothing to do with the pages, which would be loaded for them
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.epilog, parser.formatter_class = EXAMPLES, Examples
