@@ -3,6 +3,6 @@
 import os
 from pathlib import Path
 
-from orders_site.settings import *  # noqa: F403
+from tests.e2e.settings import *  # noqa: F403
 
 STATIC_ROOT = Path(os.environ["COLLECTED"])

@@ -57,7 +57,7 @@ class Stack:
         suffix = secrets.token_hex(4)
         self.environment = {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": "orders_site.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.e2e.settings",
             "DJANGO_DEBUG": "1",
             "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
             "DATABASE_URL": database_url,
