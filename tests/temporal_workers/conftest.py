@@ -28,6 +28,7 @@ from temporal_workers.workflows import steps
 from tests.replay.record import record_test
 
 SECONDS_TO_SETTLE = 60  # on a machine that does much else too; no test waits longer than it must
+BETWEEN_LOOKS = 0.02  # seconds, at what Temporal tells only those who ask: each look is work for it and for the workers
 
 
 class Engine:
@@ -75,6 +76,7 @@ class Engine:
                     STATE_QUERY, reject_condition=QueryRejectCondition.NOT_OPEN, result_type=OrderState
                 )
                 known = state.status
+            await asyncio.sleep(BETWEEN_LOOKS)
 
     async def _terminate(self, workflow_id: str) -> None:
         client = await connect(lazy=False)
@@ -91,8 +93,9 @@ class Engine:
 
 async def gone_from_lists(client: Client, workflow_id: str) -> None:
     """Wait until Temporal's lists, which come after its histories, do not name a running workflow of this id."""
-    while (await client.count_workflows(f"WorkflowId = '{workflow_id}' AND ExecutionStatus = 'Running'")).count:
-        pass
+    running = f"WorkflowId = '{workflow_id}' AND ExecutionStatus = 'Running'"
+    while (await client.count_workflows(running)).count:  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(BETWEEN_LOOKS)
 
 
 def database_url() -> str:
