@@ -126,9 +126,10 @@ def test_a_good_row_says_in_the_order_what_it_said_in_the_file(
 # What stands in the URL
 
 SENSIBLE = st.sampled_from(["attention", "in_review", "12.50", "0.8", "Germany", "24h", "me", "amount"])
+IN_A_URL = st.one_of(TEXT, SENSIBLE).filter(lambda text: "\ud800" not in text)  # which Django replaces there
 
 
-@given(st.dictionaries(st.sampled_from(filters.NAMES), st.one_of(TEXT, SENSIBLE), max_size=5))
+@given(st.dictionaries(st.sampled_from(filters.NAMES), IN_A_URL, max_size=5))
 @example({"amount_from": "0E+400"})
 @example({"risk_from": "-0"})
 def test_a_filter_is_refused_by_field_or_says_itself_again(asked: dict[str, str]) -> None:
