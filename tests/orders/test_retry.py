@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from orders.models import Order
-from orders.services import attending, shipping
+from orders.services import attending, shipping, undoing
 from orders.services.actors import Actor
 from tests.orders.conftest import SignedIn
 
@@ -224,3 +224,9 @@ class TestThePageOfAnOrderThatNeedsHelp:
         danas.post(url(undeliverable_order, "extend"), {"minutes": "60", "reason": "Asking the customer"})
 
         assert (undeliverable_order.reviews.get().due_at - before).total_seconds() == 3_600
+
+
+def test_nobody_is_asked_any_more_about_an_order_that_was_given_up(short_order: Order) -> None:
+    undoing.fail_order(order_id=short_order.pk, reason="It took too long.", at=timezone.now())
+
+    assert short_order.reviews.get().decision == "settled"
