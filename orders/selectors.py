@@ -193,6 +193,9 @@ def queue_page(
             fitting = Review.objects.filter(pk__in=by.first_of_few(few, after))
     if fitting is None and by.of_reviews:
         fitting = queue_that_fits(wanted, at=at, viewer=viewer)
+        open_ones = Review.objects.filter(decision="")
+        if wanted.is_of_orders and (next_keys := _next_along(open_ones, fitting, by=by, place=after)):
+            fitting = Review.objects.filter(pk__in=next_keys)
     if fitting is None:
         found = _along_orders(wanted, at=at, viewer=viewer, after=after)
     else:
@@ -565,8 +568,12 @@ def orders_page(
         if not count.more:
             few = fitting.model.objects.filter(pk__in=keys)
             fitting = fitting.model.objects.filter(pk__in=by.first_of_few(few, place, backwards=backwards))
-        elif keys := _next_along(wanted, fitting, by=by, place=place, backwards=backwards):
-            fitting = Order.objects.filter(pk__in=keys)
+        elif not by.of_reviews and len(wanted.params(without=["sort"])) > 1:
+            # In this order only the countries have an index.
+            of_country = {"address_country": wanted.country} if wanted.country and by.column == "placed_at" else {}
+            all_of_these = Order.objects.filter(**of_country)
+            if next_keys := _next_along(all_of_these, fitting, by=by, place=place, backwards=backwards):
+                fitting = Order.objects.filter(pk__in=next_keys)
     else:
         count = _count(fitting)
     names = (f"order__{name}" for name in _SHOWN_OF_ORDER) if by.of_reviews else _SHOWN_OF_ORDER
@@ -584,17 +591,18 @@ def orders_page(
 
 
 def _next_along(
-    wanted: Filter, fitting: QuerySet[Any, Any], *, by: _By, place: Cursor | None, backwards: bool
-) -> list[uuid.UUID]:
-    """The keys of the page from that place on, if it can be filled from the next so many of all orders; else nothing.
+    all_of_these: QuerySet[Any, Any],
+    fitting: QuerySet[Any, Any],
+    *,
+    by: _By,
+    place: Cursor | None,
+    backwards: bool = False,
+) -> list[Any]:
+    """The keys of the page from that place on, if it can be filled from the next so many of all; else nothing.
 
     What several conditions have in common the planner cannot know, and would rather sort all that they might be.
     """
-    if by.of_reviews or len(wanted.params()) == 1:
-        return []
-    of_country = by.column == "placed_at" and wanted.country  # which has an index in this order
-    all_of_these = Order.objects.filter(address_country=wanted.country) if of_country else Order.objects.all()
-    window = by.after(all_of_these, place, backwards=backwards)[:ALONG]
+    window = by.after(all_of_these, place, backwards=backwards).select_related(None)[:ALONG]
     page = by.after(fitting, place, backwards=backwards).values_list("pk", flat=True)[: PAGE + 1]
     keys = [key for (key,) in ask(among(window, page))]
     return keys if len(keys) > PAGE else []
@@ -731,7 +739,13 @@ def all_reject_reasons() -> list[RejectReason]:
 
 def reject_reasons() -> list[RejectReason]:
     """The reasons for which orders are rejected now."""
-    return list(RejectReason.objects.filter(active=True).order_by("text"))
+    return [RejectReason(key, code, text, active) for key, code, text, active in ask(_reject_reasons_statement())]
+
+
+@cache
+def _reject_reasons_statement() -> Statement:
+    in_use = RejectReason.objects.filter(active=True).order_by("text")
+    return as_sql(in_use.values_list("pk", "code", "text", "active"))
 
 
 # The engine

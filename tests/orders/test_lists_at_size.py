@@ -102,3 +102,25 @@ def test_what_fits_several_conditions_is_listed_alike_whether_it_is_near_or_anyw
     assert near[0] == near[2]
     assert [len(page) for page in near] == [selectors.PAGE] * 3
     assert {order.address_country for page in near for order in page} == {"DE"}
+
+
+def test_the_queue_is_listed_alike_whether_what_fits_is_near_or_anywhere(
+    many: None, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Filter(q="example.com")
+    monkeypatch.setattr(selectors, "COUNT_UP_TO", 20)  # there are more
+
+    def pages() -> list[int]:
+        first = selectors.queue_page(at=timezone.now(), wanted=wanted, viewer=alice)
+        second = selectors.queue_page(at=timezone.now(), wanted=wanted, viewer=alice, after=first.next)
+        return [row.review.pk for page in (first, second) for row in page.rows if row.review]
+
+    with plans() as asked:
+        near = pages()
+    assert any("Subquery Scan on orders_review" in plan for plan in asked), asked
+    monkeypatch.setattr(selectors, "ALONG", selectors.PAGE)
+
+    anywhere = pages()
+
+    assert near == anywhere
+    assert len(set(near)) == 2 * selectors.PAGE
