@@ -259,7 +259,9 @@ class _AsItComes(urllib.request.HTTPErrorProcessor):
 
 @pytest.fixture(scope="session")
 def web(deployment: Deployment) -> Iterator[Running]:
+    """It listens before it has loaded what it serves: its first answer may take as long as `start_period`."""
     with deployment.running("web", says="Listening at") as running:
+        Browser(deployment.port).ask("/healthz")
         yield running
 
 
