@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import quantiles
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -91,11 +90,11 @@ async def _run(
     """When each decision was clicked, and what each operator was told."""
     listening = [Operator() for _ in cookies]
     clicked: dict[str, float] = {}
-    streams = [asyncio.create_task(one.listen(port, cookie)) for one, cookie in zip(listening, cookies, strict=True)]
-    every_page_is_live = asyncio.ensure_future(asyncio.gather(*(one.is_live.wait() for one in listening)))
-    either: list[asyncio.Future[Any]] = [every_page_is_live, *streams]
-    await asyncio.wait(either, timeout=60, return_when=asyncio.FIRST_COMPLETED)
-    for stream in streams:
+    streams: list[asyncio.Task[None]] = []
+    for one, cookie in zip(listening, cookies, strict=True):  # people come one after the other
+        stream = asyncio.create_task(one.listen(port, cookie))
+        streams.append(stream)
+        await asyncio.wait({stream, asyncio.create_task(one.is_live.wait())}, return_when=asyncio.FIRST_COMPLETED)
         if stream.done():
             stream.result()
     loop = asyncio.get_running_loop()
