@@ -93,3 +93,19 @@ def test_an_amount_that_is_wrong_gets_the_focus(stack: Stack, alice: Page) -> No
     expect(alice.get_by_role("alert")).to_contain_text("You may refund up to")
     expect(alice.get_by_label("How much goes back")).to_be_focused()
     expect(alice.get_by_label("Why is it refunded?")).to_have_value("It came late")
+
+
+def test_the_button_stays_under_the_pointer_while_the_address_is_looked_at(stack: Stack, alice: Page) -> None:
+    """To press it ends the typing, upon which it is told what would change."""
+    order = stack.hands("place", name="Pia Pointer", reviewed=True)
+    alice.goto(f"/orders/{order['id']}/")
+    expect(alice.locator("#live-sign")).to_have_text("Live")
+    alice.get_by_text("Change address…").click()
+    alice.get_by_label("Town").fill("Potsdam")
+
+    alice.get_by_role("button", name="Change address", exact=True).hover()
+    alice.mouse.down()
+    expect(alice.locator(f"#address-check-{order['id']}")).to_contain_text("Potsdam")
+    alice.mouse.up()
+
+    expect(alice.locator(".timeline")).to_contain_text("Address changed by alice")
