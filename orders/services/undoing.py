@@ -65,7 +65,7 @@ def fail_order(*, order_id: uuid.UUID, reason: str, at: datetime, unless_charged
         if unless_charged and order.status_now == Status.CHARGED:
             return order.status_now
         if may(order.status_now, Action.FAIL):
-            close_review(order, Decision.SETTLED, actor=SYSTEM, at=at)
+            close_review(order, Decision.EXPIRED, actor=SYSTEM, at=at)
             transition(order, Action.FAIL, actor=SYSTEM, at=at, outcome=reason[:500])
         return order.status_now
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from orders import wording
 from orders.models import Order
 from orders.services import attending, shipping, undoing
 from orders.services.actors import Actor
@@ -229,4 +230,5 @@ class TestThePageOfAnOrderThatNeedsHelp:
 def test_nobody_is_asked_any_more_about_an_order_that_was_given_up(short_order: Order) -> None:
     undoing.fail_order(order_id=short_order.pk, reason="It took too long.", at=timezone.now())
 
-    assert short_order.reviews.get().decision == "settled"
+    review = short_order.reviews.get()
+    assert wording.who_decided(review.decision, by="", at="12:00") == "Expired at\N{NO-BREAK SPACE}12:00"
