@@ -61,14 +61,15 @@ def health(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm(KEEP_RUNNING):
         raise PermissionDenied(NOT_PERMITTED)
     now = timezone.now()
-    beats = Heartbeat.objects.order_by("-seen_at")[:SHOWN]
+    beats = list(Heartbeat.objects.order_by("-seen_at")[: selectors.COUNT_UP_TO])
+    alive = [beat for beat in beats if beat.seen_at > now - selectors.WORKER_SILENT_AFTER]
     drift = Drift.objects.first()
     told = runs.task_queues_told()
     context = {
         "here": "health",
         "now": now,
-        "workers": [(beat, beat.seen_at > now - selectors.WORKER_SILENT_AFTER) for beat in beats],
-        "queues": _queues(told or (), at=now),
+        "workers": [(beat, beat in alive) for beat in beats[:SHOWN]],
+        "queues": _queues(alive, told or ()),
         "temporal_answers": told is not None,
         "waits": figures.waiting(at=now),
         "undelivered": selectors.undelivered(),
@@ -98,18 +99,19 @@ def start_again(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
     return redirect("orders:health")
 
 
-def _queues(told: Sequence[QueueTold], *, at: datetime) -> Sequence[Queue]:
-    alive = Heartbeat.objects.filter(seen_at__gt=at - selectors.WORKER_SILENT_AFTER)
-    served = [queue for beat in alive[: selectors.COUNT_UP_TO] for queue in beat.queues.split(", ")]
+def _queues(alive: Sequence[Heartbeat], told: Sequence[QueueTold]) -> Sequence[Queue]:
+    served = [queue for beat in alive for queue in beat.queues.split(", ")]
     by_name = {queue.name: queue for queue in told}
     return [Queue(name, served.count(name), by_name.get(name)) for name in selectors.task_queues()]
 
 
 def _oldest() -> Sequence[Order]:
     """Of each status that the machine ends by itself, the order that came in first."""
-    by_machine = sorted(OPEN - WAITS_FOR_PEOPLE)
-    found = (Order.objects.filter(status=status).order_by("placed_at", "id").first() for status in by_machine)
-    return sorted((order for order in found if order), key=lambda order: order.placed_at)
+    first, *others = (
+        Order.objects.filter(status=status).order_by("placed_at", "id")[:1]
+        for status in sorted(OPEN - WAITS_FOR_PEOPLE)
+    )
+    return sorted(first.union(*others, all=True), key=lambda order: order.placed_at)
 
 
 def _standing(drift: Drift | None, *, at: datetime) -> Sequence[Standing]:
