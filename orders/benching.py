@@ -93,7 +93,7 @@ def _rare() -> Mapping[str, str]:
 
 
 def measure(user: User, *, runs: int) -> Iterator[Timing]:
-    client = Client(headers={"host": "localhost", "accept-encoding": "gzip"})
+    client = Client(headers={"host": "localhost", "accept-encoding": "gzip, br"})
     client.force_login(user)
     gc.collect()
     gc.freeze()  # as the web server does at its start

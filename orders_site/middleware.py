@@ -1,13 +1,17 @@
 """What holds for every answer of the desk."""
 
+import re
+import secrets
 from typing import Any
 
+import brotli
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.views.defaults import page_not_found
 
@@ -45,6 +49,28 @@ class SomebodyActs(MiddlewareMixin):
             return
         if request.user.is_authenticated and isinstance(request.session, SessionStore):
             request.session.act()
+
+
+_READS_BROTLI = re.compile(r"\bbr\b(?!\s*;\s*q=0)")
+
+
+class Brotli(MiddlewareMixin):
+    """A page in a sixth fewer bytes than with gzip, which streams and whoever reads no Brotli get from Django.
+
+    With Django's remedy against reading secrets from a page's length (https://breachattack.com): up to a hundred bytes
+    at random. The libraries for this read a stream whole before they send any of it.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not isinstance(response, HttpResponse) or len(response.content) < 200 or "Content-Encoding" in response:
+            return response
+        patch_vary_headers(response, ["Accept-Encoding"])
+        if _READS_BROTLI.search(request.headers.get("Accept-Encoding", "")):
+            response.content = brotli.compress(response.content, mode=brotli.MODE_TEXT, quality=5)
+            response.headers["Content-Length"] = str(len(response.content))
+            response.headers["Content-Encoding"] = "br"
+            response.headers["X-Padding"] = secrets.token_hex(50)[: secrets.randbelow(101)]
+        return response
 
 
 class NoStore(MiddlewareMixin):

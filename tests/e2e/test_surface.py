@@ -163,8 +163,7 @@ def test_the_queue_comes_with_little(stack: Stack, chromium_browser: Browser) ->
     expect(page.locator("#live-sign")).to_have_text("Live")
     of_the_page = [key for key, kind in asked.items() if kind in {"Document", "Stylesheet", "Script"}]
     assert len(of_the_page) <= 5
-    # Django adds up to a hundred bytes at random to what it compresses, so that lengths tell nothing.
-    assert sum(weight[key] for key in of_the_page) <= 45_000 + 100, [weight[key] for key in of_the_page]
+    assert sum(weight[key] for key in of_the_page) <= 45_000, [weight[key] for key in of_the_page]
     visitors.leave()
     for order in rest:
         stack.hands("cancel", order=order["number"], by="dana")

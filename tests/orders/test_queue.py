@@ -1,10 +1,10 @@
 """GET /: the orders that wait for a decision."""
 
-import gzip
 import re
 from datetime import timedelta
 from pathlib import Path
 
+import brotli
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -241,9 +241,9 @@ def test_the_page_is_light(at_alices: Client, review: PlaceOrder, settings: Sett
     for n in range(selectors.PAGE):
         review(customer_name=f"Customer the {n}th", customer_email=f"customer{n}@example.com")
 
-    page = at_alices.get("/", headers={"Accept-Encoding": "gzip"})
+    page = at_alices.get("/", headers={"Accept-Encoding": "gzip, br"})
 
-    assets = re.findall(rb'(?:href|src)="/static/([^"]+)"', gzip.decompress(page.content))
+    assets = re.findall(rb'(?:href|src)="/static/([^"]+)"', brotli.decompress(page.content))
     sizes = {name.decode(): _compressed(tmp_path / name.decode()) for name in assets}
     asked_for = [name for name in sizes if not name.startswith("favicon")]  # the icon is the browser's own affair
     assert len(asked_for) <= 4, "with the page itself these are five requests"
