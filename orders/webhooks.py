@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
+from orders import outage
 from orders.api.problems import Problem, outside_the_desk, problem_of, respond
 from orders.models import Payment
 from orders.services.paying import BankNews, hear_bank
@@ -44,7 +44,7 @@ def payments(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"outcome": hear_bank(news=_news(_fields(body)), at=datetime.now(UTC))})
     except OrderBusy:
         return respond(Problem(503, "The order is being worked on. Send it again."))
-    except (Problem, OperationalError) as error:
+    except (Problem, *outage.AWAY) as error:
         response = respond(problem_of(error))
         if response.status_code == 401:
             response.headers["WWW-Authenticate"] = SIGNATURE

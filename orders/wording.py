@@ -370,7 +370,8 @@ def step_error(kind: str, message: str) -> str:
     if kind == "TimeOut":
         return "There was no answer in time."
     if kind in ("OperationalError", "InterfaceError", "DatabaseError"):  # their words are not for people
-        return "The database did not answer."
+        full = "No space left on device" in message
+        return "The database's disk is full." if full else "The database did not answer."
     return sentence(message) if message else ("It failed without a word." if kind else "")
 
 

@@ -467,6 +467,7 @@
     source.addEventListener("error", () => {
       tell({ type: "away" });
       if (source?.readyState !== EventSource.CLOSED) return; // it tries again by itself
+      // Refused: of the answer's Retry-After it tells nothing, so we wait ever longer.
       setTimeout(() => source && open(), retryMs * (0.75 + Math.random() / 2));
       retryMs = Math.min(retryMs * 2, 15_000);
     });
@@ -563,6 +564,7 @@
       403: "This page is out of date. Copy what you typed, then reload it.",
       renewed: "You have signed in since. Try again.",
       404: "This order is not here any more.",
+      503: "The database is away, or can hold no more. Look at the order, then try again.",
     };
     // A row's buttons have no room for a sentence; the reasons beside them make way for it.
     const place = (!form.matches(".panel") && form.closest(".row")?.querySelector(".c-why")) || form;

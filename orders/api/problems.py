@@ -8,13 +8,13 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
-from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from orders import outage
 from orders.models import Bulk, Note, Order
 from orders.services.actors import NotPermitted
 from orders.services.addressing import InvalidAddress
@@ -60,6 +60,8 @@ def respond(problem: Problem) -> HttpResponse:
     response = JsonResponse(told, status=problem.status, content_type=PROBLEM_TYPE)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = outage.RETRY_AFTER
     return response
 
 
@@ -87,9 +89,9 @@ def problem_of(error: Exception) -> Problem:
         return error
     if told := _refused_by_service(error) or _refused_by_framework(error):
         return told
-    if isinstance(error, OperationalError):
-        logger.error("The API cannot reach the database: %s", error)
-        return Problem(503, "The database is away or busy. Try again in a moment.")
+    if isinstance(error, outage.AWAY):
+        logger.error("The database does not serve the API: %s", error)
+        return Problem(503, f"{outage.trouble(error)}. Try again in a moment.")
     logger.error("The API failed", exc_info=error)
     return Problem(500, "Something went wrong here; it has been noted.")
 

@@ -126,7 +126,7 @@ def test_when_it_breaks_our_page_says_so_without_the_database(
     assert "Something broke on our side" in answer.content.decode()
 
 
-@pytest.mark.parametrize("template", ["500.html", "403_csrf.html"])
+@pytest.mark.parametrize("template", ["500.html", "503.html", "403_csrf.html"])
 def test_the_pages_of_last_resort_need_nothing(template: str) -> None:
     assert "Countersign" in render_to_string(template)
 

@@ -861,7 +861,7 @@ def test_a_database_that_goes_away_ends_it_with_a_sentence(long_file: Path) -> N
             said = process.communicate(timeout=60)[0]
 
     assert process.returncode == 1
-    assert said.startswith("CommandError: The database is away (")
+    assert said.startswith("CommandError: The database is away or busy (")
     assert "Traceback" not in said
     _import(long_file, "--create-products")
     assert _is_complete()

@@ -83,6 +83,7 @@ def test_a_try_is_told_with_its_number_its_error_and_when_the_next_one_is(at_ali
     [
         ("TimeOut", "", "There was no answer in time."),
         ("OperationalError", "FATAL: password of Zenobia", "The database did not answer."),
+        ("OperationalError", "could not extend file: No space left on device", "The database's disk is full."),
         ("ValueError", "Half a penny", "Half a penny."),
         ("ValueError", "", "It failed without a word."),
     ],

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.core.management.base import BaseCommand
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.utils import timezone
 
-from orders import demo, money, staging
+from orders import demo, money, outage, staging
 from orders.models import ActorKind, Order
 from orders.services import actors, placing, stocking
 from orders.states import WAITS_FOR_PEOPLE, Status
@@ -102,9 +102,9 @@ def _insist(work: Callable[[], None]) -> None:
     while True:
         try:
             work()
-        except (OperationalError, InterfaceError) as problem:
+        except outage.AWAY as problem:
             if not away:
-                log.warning("The database is away, waiting for it: %s", str(problem).partition("\n")[0])
+                log.warning("%s, waiting for it: %s", outage.trouble(problem), str(problem).partition("\n")[0])
             away = True
             connection.close()
             time.sleep(RETRY_SECONDS)

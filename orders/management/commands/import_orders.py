@@ -17,10 +17,10 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
-from django.db import InterfaceError, OperationalError, reset_queries, transaction
+from django.db import reset_queries, transaction
 from django.utils import timezone
 
-from orders import imports, money
+from orders import imports, money, outage
 from orders.imports import Found, Layout, Reason, Row, Table, Unreadable
 from orders.models import ActorKind, Order, Product
 from orders.services import actors, placing, stocking
@@ -77,9 +77,9 @@ class Command(BaseCommand):
                 run.place_all()
         except Unreadable as problem:
             raise CommandError(str(problem)) from None
-        except (OperationalError, InterfaceError) as problem:
+        except outage.AWAY as problem:
             told = str(problem).partition("\n")[0]
-            raise CommandError(f"The database is away ({told}). {GO_ON}") from None
+            raise CommandError(f"{outage.trouble(problem)} ({told}). {GO_ON}") from None
         except OSError as problem:
             raise CommandError(f"What is refused cannot be written down ({problem.strerror}). {GO_ON}") from None
         except KeyboardInterrupt:

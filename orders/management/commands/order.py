@@ -15,10 +15,9 @@ from typing import Any
 import psycopg
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from orders import bulk_selectors, cli, live, money, notes, selectors
+from orders import bulk_selectors, cli, live, money, notes, outage, selectors
 from orders.live_state import live_state, live_state_of
 from orders.models import ActorKind, Bulk, Note, Order
 from orders.services import (
@@ -173,9 +172,9 @@ class Command(BaseCommand):
             raise CommandError(f"The address was not changed: {wrong}.") from None
         except placing.DuplicateReference as there:
             raise CommandError(f"The order was not placed: {there}.") from None
-        except (OperationalError, InterfaceError, psycopg.OperationalError) as problem:
+        except (*outage.AWAY, psycopg.OperationalError) as problem:
             told = str(problem).strip().partition("\n")[0]
-            raise CommandError(f"The database is away ({told}).") from None
+            raise CommandError(f"{outage.trouble(problem)} ({told}).") from None
         except KeyboardInterrupt:
             raise CommandError("Stopped; the order goes on.", returncode=130) from None
 
