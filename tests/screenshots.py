@@ -26,7 +26,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as logs, environment_of_the_run() as found:
         os.environ |= found
         with (
-            running(Path(logs), TEMPORAL_UI_URL="http://127.0.0.1:8233", ATTENTION_DEADLINE="25m") as stack,
+            running(
+                Path(logs), TEMPORAL_UI_URL="http://127.0.0.1:8233", ATTENTION_DEADLINE="25m", SECOND_FACTOR="1"
+            ) as stack,
             chromium() as browser,
         ):
             fill(stack)

@@ -119,6 +119,11 @@ def fail(order: str, reason: str) -> None:
     undoing.fail_order(order_id=_order(order).pk, at=datetime.now(UTC), reason=reason)
 
 
+def forget(order: str) -> None:
+    """Its deadline passed a day ago, and nobody saw to it."""
+    _order(order).reviews.update(due_at=datetime.now(UTC) - timedelta(days=1))
+
+
 def heartbeat(seconds_ago: float = 0, temporal_seconds_ago: float = 0) -> None:
     """The life sign of a worker that is not there."""
     now = datetime.now(UTC)
@@ -176,6 +181,7 @@ KNOWN = (
     cancel,
     expire,
     fail,
+    forget,
     heartbeat,
     status,
     with_status,

@@ -32,6 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         DJANGO_SETTINGS_MODULE="tests.e2e.as_deployed",
         COLLECTED=str(folder / "static"),
         ATTENTION_DEADLINE="25m",
+        SECOND_FACTOR="1",
     ) as stack:
         fill(stack, orders=30)
         yield stack
@@ -178,4 +179,4 @@ def test_no_page_and_no_state_keeps_anybody_out(stack: Stack, chromium_browser: 
 
     assert not examiner.found, "\n".join(examiner.found)
     assert visitors.complaints == []
-    assert len(examiner.seen) > 35
+    assert len(examiner.seen) > 55

@@ -5,14 +5,17 @@ Whoever walks is told of each by its name, once for each look: a width, and ligh
 
 import re
 import time
+from base64 import b32decode
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import psycopg
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.e2e.stack import Stack, Visitors
+from tests.e2e.stack import PASSWORD, Stack, Visitors
 
 
 class Look(NamedTuple):
@@ -80,9 +83,10 @@ def wait_until_none_is(stack: Stack, *statuses: str, seconds: float = 120) -> No
 
 
 def walk(stack: Stack, visitors: Visitors, see: See, looks: tuple[Look, ...] = LOOKS) -> None:
-    """Leaves the desk with nothing to decide, without workers and without its web server."""
-    alice, dana, vera, stranger = (Eyes(visitors, name, see, looks) for name in ("alice", "dana", "vera", ""))
+    """The desk asks for second factors. Leaves it with nothing to decide, without workers and its web server."""
+    alice, vera, stranger, dana, erin = (Eyes(visitors, name, see, looks) for name in ("alice", "vera", "", "", ""))
     sign_in(stranger)
+    second_factor(dana, erin)
     queue(stack, alice, vera)
     pane(alice)
     at_once(alice)
@@ -91,7 +95,7 @@ def walk(stack: Stack, visitors: Visitors, see: See, looks: tuple[Look, ...] = L
     orders(stack, alice)
     asking(stack, alice, stranger)
     what_goes_wrong(stack, alice, vera)
-    away(stack, alice)
+    away(stack, alice, dana)
 
 
 def sign_in(stranger: Eyes) -> None:
@@ -102,6 +106,47 @@ def sign_in(stranger: Eyes) -> None:
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     stranger.look("sign-in-wrong")
+
+
+def second_factor(dana: Eyes, erin: Eyes) -> None:
+    """A lead sets one up, and shows it the next time; an admin sees who has one, and may reset it."""
+    password(dana, "dana")
+    dana.look("second-factor-set-up")
+    show_code(dana)
+    expect(dana.page.locator(".recovery li")).to_have_count(8)
+    dana.look("recovery-codes")
+    recovery = dana.page.locator(".recovery li").first.inner_text()
+    dana.page.context.clear_cookies()
+    password(dana, "dana")
+    dana.look("second-factor")
+    dana.page.get_by_role("textbox", name="code").fill("no code")
+    dana.page.get_by_role("button", name="Sign in").click()
+    expect(dana.page.get_by_role("alert")).to_be_visible()
+    dana.look("second-factor-wrong")
+    dana.page.get_by_role("textbox", name="code").fill(recovery)
+    dana.page.get_by_role("button", name="Sign in").click()
+    expect(dana.page.locator("#live-sign")).to_have_text("Live")
+    password(erin, "erin")
+    show_code(erin)
+    erin.page.get_by_text("I have kept them").click()
+    erin.go("/second-factors/")
+    erin.page.get_by_label("Reset the second factor of dana").click()
+    erin.look("second-factors")
+
+
+def password(eyes: Eyes, name: str) -> None:
+    eyes.page.goto("/sign-in/")
+    eyes.page.get_by_label("Name").fill(name)
+    eyes.page.get_by_label("Password").fill(PASSWORD)
+    eyes.page.get_by_role("button", name="Sign in").click()
+    eyes.page.wait_for_url("**/sign-in/second-factor/")
+
+
+def show_code(eyes: Eyes) -> None:
+    """As an authenticator app makes it of the key that is shown."""
+    secret = b32decode(eyes.page.locator(".key").inner_text().replace(" ", ""))
+    eyes.page.get_by_role("textbox", name="code").fill(TOTP(secret, 6, SHA1(), 30).generate(time.time()).decode())  # noqa: S303
+    eyes.page.locator("button.primary").click()
 
 
 def to_be_decided(page: Page, place: int) -> Locator:
@@ -169,7 +214,7 @@ def around(alice: Eyes, dana: Eyes) -> None:
     for path in ("me", "roles", "mentions"):
         alice.go(f"/{path}/")
         alice.look(path)
-    for path in ("team", "reasons"):
+    for path in ("team", "reasons", "health"):
         dana.go(f"/{path}/")
         dana.look(path)
 
@@ -276,7 +321,7 @@ SEND_FORM = """path => {
 }"""
 
 
-def away(stack: Stack, alice: Eyes) -> None:
+def away(stack: Stack, alice: Eyes, dana: Eyes) -> None:
     """Without Temporal, without workers, with nothing left to decide, and without the web server."""
     stack.worker.stop()
     for order in stack.hands("with_status", status="in_review")[:3]:
@@ -288,6 +333,10 @@ def away(stack: Stack, alice: Eyes) -> None:
     stack.hands("heartbeat", seconds_ago=60, temporal_seconds_ago=60)
     expect(alice.page.locator("#engine")).to_contain_text("No worker")
     alice.look("no-worker")
+    stack.hands("forget", order=stack.hands("place", name="Stands Still", reviewed=True)["number"])
+    dana.go("/health/")
+    dana.page.get_by_text("Cancel…").first.click()
+    dana.look("health-no-worker")
     for order in stack.hands("with_status", status="in_review"):
         stack.hands("approve", order=order["number"], by="dana")
     for status in ("undeliverable", "stock_short"):
