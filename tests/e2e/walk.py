@@ -300,7 +300,7 @@ def what_goes_wrong(stack: Stack, alice: Eyes, vera: Eyes) -> None:
     vera.page.evaluate(SEND_FORM, f"/orders/{order['id']}/approve/")
     expect(vera.page.get_by_text("You may not do that")).to_be_visible()
     vera.look("403")
-    for template in ("500", "403_csrf"):
+    for template in ("500", "503", "403_csrf"):
         alice.page.route("**/broken/", partial(show, stack.hands("page_of", template=f"{template}.html")))
         alice.go("/broken/")
         alice.page.unroute("**/broken/")
