@@ -1,4 +1,7 @@
-"""`make bench`: the desk beside what it is made of, measured side by side in one run. See docs/benchmarks.md."""
+"""`make bench`: the desk beside what it is made of, measured side by side in one run. See docs/benchmarks.md.
+
+Each part has servers and a process of its own, and replaces what it has found before.
+"""
 
 import argparse
 import logging
@@ -11,62 +14,71 @@ from tempfile import TemporaryDirectory
 
 import django
 
-from tests.bench.servers import ROOT, servers
-from tests.bench.table import Row, document
+from tests.bench.page import Page
+from tests.bench.servers import ROOT, Servers, servers
+from tests.bench.table import Found
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+PARTS = ("lifecycle", "alone", "live", "screens", "lists", "growth", "memory")
 
 
 def main() -> int:
     options = _options()
+    given = [argument for argument in sys.argv[1:] if argument not in PARTS]
+    if len(options.parts) > 1:
+        return max([subprocess.call([sys.executable, "-m", "tests.bench", part, *given]) for part in options.parts])
+    (part,) = options.parts
     with TemporaryDirectory(prefix="countersign-bench-") as folder, servers(Path(folder)) as found:
         os.environ |= found.environment
-        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=ROOT, check=True)
+        for command in (["migrate"], ["collectstatic", "--no-input"]):
+            subprocess.run([sys.executable, "manage.py", *command, "--verbosity=0"], cwd=ROOT, check=True)
         django.setup()
         logging.getLogger("orders").setLevel(logging.WARNING)  # not a line for each step of each order
-        from tests.bench import lifecycle, lists, live
-
-        rows: list[Row] = []
-        if "lifecycle" in options.parts:
-            rows += lifecycle.throughput(found, tell, count=options.orders, rounds=options.rounds)
-        if "alone" in options.parts:
-            rows += lifecycle.alone(found, tell, count=options.alone)
-        if "live" in options.parts:
-            rows += live.measure(found, tell, operators=options.operators, per_second=10, clicks=options.clicks)
-        if "lists" in options.parts:
-            sizes = options.small, options.large
-            rows += lists.measure(found, tell, sizes=sizes, runs=options.runs, rounds=options.rounds)
-    missed = [row for row in rows if row.is_met is False]
-    page = document(rows, [f"Load of the machine at the end: {os.getloadavg()[0]:.1f}."], command=_command())
-    print(page)
+        measured = _measure(part, found, options)
+    for row in measured.rows:
+        tell(str(row))
     if options.write:
-        PAGE.write_text(page)
-    return 1 if missed else 0
+        Page(ROOT / "docs").keep(part, measured, options=given, load=os.getloadavg()[0])
+    return 1 if any(row.is_met is False for row in measured.rows) else 0
 
 
-PARTS = ("lifecycle", "alone", "live", "lists")
+def _measure(part: str, found: Servers, options: argparse.Namespace) -> Found:
+    from tests.bench import growth, lifecycle, lists, live, memory, screens
+
+    match part:
+        case "lifecycle":
+            return lifecycle.throughput(found, tell, count=options.orders, rounds=options.rounds)
+        case "alone":
+            return lifecycle.alone(found, tell, count=options.alone)
+        case "live":
+            return live.measure(found, tell, operators=options.operators, per_second=10, clicks=options.clicks)
+        case "screens":
+            return screens.measure(found, tell, clicks=options.screen_clicks, per_second=20)
+        case "lists":
+            sizes = options.small, options.large
+            return lists.measure(found, tell, sizes=sizes, runs=options.runs, rounds=options.rounds)
+        case "growth":
+            return growth.measure(found, tell, queue=options.queue)
+        case _:
+            return memory.measure(found, tell, count=options.memory_orders)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART", help=f"of {', '.join(PARTS)}; all")
-    parser.add_argument("--orders", type=int, default=400, help="of a round, each way")
-    parser.add_argument("--rounds", type=int, default=3)
+    words = f"of {', '.join(PARTS)}; all but memory, which takes half an hour"
+    parser.add_argument("parts", nargs="*", default=list(PARTS[:-1]), choices=PARTS, metavar="PART", help=words)
+    parser.add_argument("--orders", type=int, default=200, help="of a round, each way")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--alone", type=int, default=20, help="lone orders")
     parser.add_argument("--operators", type=int, default=500, help="who have the desk open")
     parser.add_argument("--clicks", type=int, default=200, help="decisions that they are told of")
+    parser.add_argument("--screen-clicks", type=int, default=100, help="decisions that another sees on the screen")
     parser.add_argument("--small", type=int, default=10_000, help="orders of the small desk")
     parser.add_argument("--large", type=int, default=1_000_000, help="and of the large one")
     parser.add_argument("--runs", type=int, default=40, help="of each page")
-    parser.add_argument("--no-write", dest="write", action="store_false", help="print the table, and keep the page")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    return options
-
-
-def _command() -> str:
-    return "make bench" + (f' ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else "")
+    parser.add_argument("--queue", type=int, default=40, help="orders that workers find; and ten times as many")
+    parser.add_argument("--memory-orders", type=int, default=10_000, help="after which each process is weighed")
+    parser.add_argument("--no-write", dest="write", action="store_false", help="print the rows, and keep the page")
+    return parser.parse_args()
 
 
 def tell(words: str) -> None:

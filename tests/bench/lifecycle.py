@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from statistics import median
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -18,14 +20,14 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from devstack.servers import BIN, free_port
-from orders.models import Order, Product
+from orders.models import Event, Order, Product
 from orders.services import placing, reviewing, stocking
 from orders.services.actors import SYSTEM
 from orders.services.placing import Address, NewLine, NewOrder
 from orders.states import Status
 from tests.bench.bare import BareWorkflow, Plan, do_nothing
 from tests.bench.servers import Servers
-from tests.bench.table import Row, at_least, at_most
+from tests.bench.table import Found, Row, at_least, at_most, explained
 
 ACTIVITIES = 17  # of an order that nobody has to decide on: 13 on our rows, 4 outside
 ALONE = 7  # ordinary ones, of the workflow that a lone order is held against
@@ -37,7 +39,12 @@ PATIENCE = 900.0
 @dataclass(frozen=True)
 class Pace:
     per_second: float
-    cpu_ms: float  # of an order: both servers, the worker, and whoever places it
+    cpu_ms: Mapping[str, float]  # of an order: both servers, the workers, and whoever places it
+    transactions: float  # of an order in PostgreSQL
+
+    @property
+    def all_cpu_ms(self) -> float:
+        return sum(self.cpu_ms.values())
 
 
 def place(count: int, *, waiting: bool = False) -> list[UUID]:
@@ -60,9 +67,13 @@ def place(count: int, *, waiting: bool = False) -> list[UUID]:
     return orders
 
 
-def of_the_desk(servers: Servers, count: int) -> Pace:
-    with servers.running(["manage.py", "runworker"], servers.environment) as worker:
-        return _pace_of_orders(servers, worker, count)
+def of_the_desk(servers: Servers, count: int, *, workers: int = 1) -> Pace:
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(servers.running(["manage.py", "runworker"], servers.environment))
+            for _ in range(workers)
+        ]
+        return _pace_of_orders(servers, running, count)
 
 
 def of_dbos(servers: Servers, count: int) -> Pace:
@@ -72,10 +83,10 @@ def of_dbos(servers: Servers, count: int) -> Pace:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     url = urlsplit(servers.postgres.url)._replace(path=f"/{name}").geturl()
     with servers.running(["-m", "tests.bench.dbos_steps"], servers.environment | {"DBOS_URL": url}) as worker:
-        return _pace_of_orders(servers, worker, count)
+        return _pace_of_orders(servers, [worker], count)
 
 
-def _pace_of_orders(servers: Servers, worker: psutil.Process, count: int) -> Pace:
+def _pace_of_orders(servers: Servers, workers: Sequence[psutil.Process], count: int) -> Pace:
     orders: list[UUID] = []
 
     def begin(many: int) -> None:
@@ -84,7 +95,7 @@ def _pace_of_orders(servers: Servers, worker: psutil.Process, count: int) -> Pac
     def done() -> int:
         return Order.objects.filter(pk__in=orders, status=Status.COMPLETED).count()
 
-    return _pace(servers, worker, begin, done, count)
+    return _pace(servers, workers, begin, done, count)
 
 
 def of_bare_temporal(servers: Servers, count: int) -> Pace:
@@ -105,33 +116,32 @@ def of_bare_temporal(servers: Servers, count: int) -> Pace:
             return runner.run(client.count_workflows(finished)).count
 
         with servers.running(["-m", "tests.bench.bare", queue], servers.environment) as worker:
-            return _pace(servers, worker, begin, done, count)
+            return _pace(servers, [worker], begin, done, count)
 
 
 def _pace(
-    servers: Servers, worker: psutil.Process, begin: Callable[[int], None], done: Callable[[], int], count: int
+    servers: Servers,
+    workers: Sequence[psutil.Process],
+    begin: Callable[[int], None],
+    done: Callable[[], int],
+    count: int,
 ) -> Pace:
-    """From when the first is placed until the last is done; a few before them have the worker warm.
+    """From when the first is placed until the last is done; a few before them have the workers warm.
 
     Raises TimeoutError.
     """
-    begin(WARM)
-    _await(done, WARM)
-    us = psutil.Process()
-    began, computed = time.monotonic(), servers.cpu(worker) + own_cpu(us)
+    warm = WARM * len(workers)
+    begin(warm)
+    wait_until(done, warm)
+    began, computed, committed = time.monotonic(), servers.cpu(workers), servers.committed()
     begin(count)
-    _await(done, WARM + count)
+    wait_until(done, warm + count)
     took = time.monotonic() - began
-    return Pace(count / took, 1_000 * (servers.cpu(worker) + own_cpu(us) - computed) / count)
+    since = {name: 1_000 * (now - computed[name]) / count for name, now in servers.cpu(workers).items()}
+    return Pace(count / took, since, (servers.committed() - committed) / count)
 
 
-def own_cpu(process: psutil.Process) -> float:
-    """Without its children: the servers are among these."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _await(done: Callable[[], int], count: int) -> None:
+def wait_until(done: Callable[[], int], count: int) -> None:
     until = time.monotonic() + PATIENCE
     while (number := done()) < count:
         if time.monotonic() > until:
@@ -139,21 +149,21 @@ def _await(done: Callable[[], int], count: int) -> None:
         time.sleep(POLL)
 
 
-def throughput(servers: Servers, tell: Callable[[str], None], *, count: int, rounds: int) -> list[Row]:
+def throughput(servers: Servers, tell: Callable[[str], None], *, count: int, rounds: int) -> Found:
     ways = {"the desk": of_the_desk, "bare Temporal": of_bare_temporal, "DBOS": of_dbos}
     paces: dict[str, list[Pace]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, measure in ways.items():
             pace = measure(servers, count)
             paces[way].append(pace)
-            tell(f"{way}: {pace.per_second:.1f} orders a second, {pace.cpu_ms:.0f} ms of CPU each")
+            tell(f"{way}: {pace.per_second:.1f} orders a second, {pace.all_cpu_ms:.0f} ms of CPU each")
     per_second = {way: median(pace.per_second for pace in found) for way, found in paces.items()}
-    cpu = {way: median(pace.cpu_ms for pace in found) for way, found in paces.items()}
+    cpu = {way: median(pace.all_cpu_ms for pace in found) for way, found in paces.items()}
     against = {
         "bare Temporal": f"bare Temporal, {ACTIVITIES} activities that do nothing",
         "DBOS": "DBOS, the same steps",
     }
-    return [
+    rows = [
         row
         for way, words in against.items()
         for row in (
@@ -168,13 +178,21 @@ def throughput(servers: Servers, tell: Callable[[str], None], *, count: int, rou
             Row("CPU of an order, all processes together", cpu["the desk"], words, cpu[way], "ms"),
         )
     ]
+    lines = {
+        f"{name}, ms of CPU": [median(pace.cpu_ms[name] for pace in paces[way]) for way in ways]
+        for name in paces["the desk"][0].cpu_ms
+    }
+    lines["all processes, ms of CPU"] = list(cpu.values())
+    lines["transactions in PostgreSQL"] = [median(pace.transactions for pace in paces[way]) for way in ways]
+    return Found(rows, explained("Where an order's CPU goes", list(ways), lines, "of one order"))
 
 
-def alone(servers: Servers, tell: Callable[[str], None], *, count: int) -> list[Row]:
+def alone(servers: Servers, tell: Callable[[str], None], *, count: int) -> Found:
     """A lone order, each after the one before has ended."""
     with servers.running(["manage.py", "runworker"], servers.environment):
         _machine_time()  # the first waits for the worker to start
-        ours = [_machine_time() for _ in range(count)]
+        lone = [_machine_time() for _ in range(count)]
+    ours = [sum(steps.values()) for steps in lone]
     theirs = asyncio.run(_bare_on_a_stock_server(count))
     tell(f"a lone order: {median(ours):.0f} ms; a bare workflow on a stock server: {median(theirs):.0f} ms")
     row = at_most(
@@ -185,16 +203,19 @@ def alone(servers: Servers, tell: Callable[[str], None], *, count: int) -> list[
         theirs=median(theirs),
         unit="ms",
     )
-    return [row]
+    lines = {step: [median(steps[step] for steps in lone)] for step in lone[0]}
+    return Found([row], explained("Where a lone order's time goes", ["median"], lines, "ms from the event before"))
 
 
-def _machine_time() -> float:
-    """Milliseconds from the order's commit to its last step's, by the rows' own clock."""
+def _machine_time() -> dict[str, float]:
+    """Milliseconds by event, each from the one before it, by the rows' own clock, to the order's end."""
     (key,) = place(1)
-    order = Order.objects.get(pk=key)
-    _await(lambda: Order.objects.filter(pk=key, status=Status.COMPLETED).count(), 1)
-    ended = Order.objects.values_list("status_at", flat=True).get(pk=key)
-    return (ended - order.placed_at) / timedelta(milliseconds=1)
+    wait_until(lambda: Order.objects.filter(pk=key, status=Status.COMPLETED).count(), 1)
+    events = list(Event.objects.filter(order=key).order_by("sequence").values_list("type", "at"))
+    return {
+        f"{number}. {name}": (at - before) / timedelta(milliseconds=1)
+        for number, ((_, before), (name, at)) in enumerate(pairwise(events), 1)
+    }
 
 
 async def _bare_on_a_stock_server(count: int) -> Sequence[float]:

@@ -1,69 +1,77 @@
 """From a click to every other operator's stream: 500 of them at one web process, while others decide."""
 
 import asyncio
-import json
+import re
 import time
-import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import quantiles
+from functools import partial
+from itertools import accumulate
+from statistics import median, quantiles
 from uuid import UUID
 
-from django.conf import settings
-from django.contrib.auth.models import User
-from django.test import Client
-
-from devstack.servers import free_port
 from orders.accounts import create_bench_operator
 from orders.services import reviewing
 from orders.services.actors import Actor
 from tests.bench.lifecycle import place
-from tests.bench.servers import Servers
-from tests.bench.table import Row, at_most
+from tests.bench.servers import Servers, computed
+from tests.bench.table import Found, at_most, explained
+from tests.bench.web import Web, cookie_of, running_web
 
 WITHIN_MS = 100.0  # at the 95th percentile
+CHANGE = re.compile(rb'event: change\ndata: {"order":"([0-9a-f-]+)".*\n\n')
 TO_ARRIVE = 30.0  # seconds after the last click
 
 
-@dataclass
-class Operator:
-    """One open page: when it was told of each order."""
+class Operator(asyncio.Protocol):
+    """One open page. Only keeps what comes and when, so that 500 of them take little from the web process."""
 
-    told: dict[str, float] = field(default_factory=dict)
-    is_live: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, cookie: str) -> None:
+        self.is_live = asyncio.Event()
+        self.changes = 0
+        self._cookie = cookie
+        self._heard: list[tuple[float, bytes]] = []
 
-    async def listen(self, port: int, cookie: str) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-        writer.write(f"GET /live/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n".encode())
-        status = await reader.readline()
-        if b" 200 " not in status:
-            raise RuntimeError(f"the stream answers with {status!r}")
-        event = b""
-        async for line in reader:
-            if line.startswith(b"event: "):
-                event = line.removeprefix(b"event: ").strip()
-                self.is_live.set()
-            elif line.startswith(b"data: ") and event == b"change":
-                at = time.monotonic()
-                self.told.setdefault(json.loads(line.removeprefix(b"data: "))["order"], at)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(f"GET /live/ HTTP/1.1\r\nHost: localhost\r\nCookie: {self._cookie}\r\n\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        self._heard.append((time.monotonic(), data))
+        self.changes += data.count(b"event: change\n")
+        if b"event: " in data:
+            self.is_live.set()
+
+    def told(self) -> Mapping[str, float]:
+        """When the first change of each order was here, whole."""
+        ends = list(accumulate(len(data) for _, data in self._heard))
+        heard = b"".join(data for _, data in self._heard)
+        found: dict[str, float] = {}
+        for change in CHANGE.finditer(heard):
+            at, _ = self._heard[bisect_left(ends, change.end())]
+            found.setdefault(change[1].decode(), at)
+        return found
 
 
-def measure(
-    servers: Servers, tell: Callable[[str], None], *, operators: int, per_second: float, clicks: int
-) -> list[Row]:
+@dataclass(frozen=True)
+class Run:
+    """When each decision was clicked and what each operator was told; the CPU seconds of it."""
+
+    clicked: Mapping[str, float]
+    told: Sequence[Mapping[str, float]]
+    web_cpu: float
+    own_cpu: float
+
+
+def measure(servers: Servers, tell: Callable[[str], None], *, operators: int, per_second: float, clicks: int) -> Found:
     user = create_bench_operator()
-    cookies = [_cookie(user) for _ in range(operators)]
+    cookies = [cookie_of(user) for _ in range(operators)]
     orders = place(clicks, waiting=True)
-    port = free_port()
-    environment = servers.environment | {"WEB_BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "1"}
-    with servers.running(["-m", "gunicorn"], environment):
-        _await_answer(port)
-        clicked, listening = asyncio.run(_run(port, cookies, orders, Actor.operator(user), per_second))
-    took = sorted(
-        1_000 * (one.told[order] - at) for order, at in clicked.items() for one in listening if order in one.told
-    )
+    with running_web(servers) as web:
+        run = asyncio.run(_run(web, cookies, orders, Actor.operator(user), per_second))
+    took = [1_000 * (told[order] - at) for told in run.told for order, at in run.clicked.items() if order in told]
     missing = operators * clicks - len(took)
     cuts = quantiles(took, n=20)
     tell(
@@ -72,58 +80,46 @@ def measure(
     )
     if missing:
         raise RuntimeError(f"{missing} were never told")
-    return [
-        at_most(
-            1.0,
-            what=f"p95 from a click to the streams of {operators} operators",
-            ours=cuts[18],
-            against="what it is to take",
-            theirs=WITHIN_MS,
-            unit="ms",
-        )
-    ]
+    row = at_most(
+        1.0,
+        what=f"p95 from a click to the streams of {operators} operators",
+        ours=cuts[18],
+        against="what it is to take",
+        theirs=WITHIN_MS,
+        unit="ms",
+    )
+    lines = {
+        "from the click to the first operator, p50 ms": [median(_first_and_last(run, 0))],
+        "from the click to the last operator, p50 ms": [median(_first_and_last(run, -1))],
+        "CPU of the web process, ms": [1_000 * run.web_cpu / clicks],
+        "CPU of those who listen, ms": [1_000 * run.own_cpu / clicks],
+    }
+    return Found([row], explained(f"Where a decision's time goes with {operators} operators", ["each"], lines, ""))
 
 
-async def _run(
-    port: int, cookies: Sequence[str], orders: Sequence[UUID], actor: Actor, per_second: float
-) -> tuple[dict[str, float], list[Operator]]:
-    """When each decision was clicked, and what each operator was told."""
-    listening = [Operator() for _ in cookies]
-    clicked: dict[str, float] = {}
-    streams: list[asyncio.Task[None]] = []
-    for one, cookie in zip(listening, cookies, strict=True):  # people come one after the other
-        stream = asyncio.create_task(one.listen(port, cookie))
-        streams.append(stream)
-        await asyncio.wait({stream, asyncio.create_task(one.is_live.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        if stream.done():
-            stream.result()
+def _first_and_last(run: Run, which: int) -> list[float]:
+    return [1_000 * (sorted(told[order] for told in run.told)[which] - at) for order, at in run.clicked.items()]
+
+
+async def _run(web: Web, cookies: Sequence[str], orders: Sequence[UUID], actor: Actor, per_second: float) -> Run:
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    listening = []
+    for cookie in cookies:  # people come one after the other
+        _, one = await loop.create_connection(partial(Operator, cookie), "127.0.0.1", web.port)
+        await asyncio.wait_for(one.is_live.wait(), TO_ARRIVE)
+        listening.append(one)
+    clicked: dict[str, float] = {}
+    spent, own, began = computed(web.process), time.process_time(), loop.time()
     for number, order in enumerate(orders):
         await asyncio.sleep(max(0.0, began + number / per_second - loop.time()))
         clicked[str(order)] = time.monotonic()
         await asyncio.to_thread(reviewing.approve, order_id=order, actor=actor, at=datetime.now(UTC))
     until = loop.time() + TO_ARRIVE
-    while loop.time() < until and any(len(one.told) < len(orders) for one in listening):  # noqa: ASYNC110
+    while loop.time() < until and any(one.changes < len(orders) for one in listening):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-    for stream in streams:
-        stream.cancel()
-    await asyncio.gather(*streams, return_exceptions=True)
-    return clicked, listening
-
-
-def _cookie(user: User) -> str:
-    """Of somebody's open browser."""
-    client = Client()
-    client.force_login(user)
-    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
-
-
-def _await_answer(port: int) -> None:
-    until = time.monotonic() + 60
-    while True:
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1):
-            return
-        if time.monotonic() > until:
-            raise TimeoutError("the web server does not answer")
-        time.sleep(0.1)
+    return Run(
+        clicked,
+        [one.told() for one in listening],
+        web_cpu=computed(web.process) - spent,
+        own_cpu=time.process_time() - own,
+    )

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+import psycopg
 
 from devstack.servers import PostgresServer, TemporalServer, free_port, start_together
 
@@ -32,7 +33,9 @@ class Servers:
             **self.temporal.environment,
             "DATABASE_URL": self.postgres.url,
             "DJANGO_SETTINGS_MODULE": "orders_site.settings",
-            "DJANGO_DEBUG": "1",  # as for `make up`: no files to collect
+            "DJANGO_DEBUG": "0",  # as deployed: with it, Django keeps every query
+            "DJANGO_HTTPS": "0",
+            "SECOND_FACTOR": "0",  # nobody is there to show one
             "DJANGO_SECRET_KEY": "bench" + "-" * 45,
             "SIMULATOR_SECONDS": "0",
             "SIMULATOR_FRAUD_RATE": "0",
@@ -58,10 +61,25 @@ class Servers:
             process.terminate()
             process.wait(60)
 
-    def cpu(self, *others: psutil.Process) -> float:
-        """Seconds that both servers and the others given have computed, with all that they have started."""
-        servers = [psutil.Process(self.postgres.pid), psutil.Process(self.temporal.pid)]
-        return sum(_computed(process) for process in (*servers, *others))
+    @property
+    def processes(self) -> dict[str, psutil.Process]:
+        return {server.name: psutil.Process(server.pid) for server in (self.postgres, self.temporal)}
+
+    def cpu(self, workers: Sequence[psutil.Process]) -> dict[str, float]:
+        """Seconds of CPU so far: of both servers, of the workers, each with all that it has started, and of us."""
+        us = psutil.Process().cpu_times()
+        return {
+            **{name: computed(process) for name, process in self.processes.items()},
+            "workers": sum(map(computed, workers)),
+            "who places them": float(us.user + us.system),
+        }
+
+    def committed(self) -> int:
+        """Transactions so far, in all databases."""
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            # raw SQL: PostgreSQL's own figures
+            (number,) = connection.execute("SELECT sum(xact_commit)::bigint FROM pg_stat_database").fetchone() or (0,)
+        return int(number)
 
 
 @contextmanager
@@ -75,8 +93,8 @@ def servers(folder: Path) -> Iterator[Servers]:
         found.postgres.stop()
 
 
-def _computed(process: psutil.Process) -> float:
-    """With its children, those that have ended included."""
+def computed(process: psutil.Process) -> float:
+    """Seconds of CPU so far, with its children, those that have ended included."""
     times = process.cpu_times()
     total = float(times.user + times.system + times.children_user + times.children_system)
     for child in process.children(recursive=True):

@@ -1,9 +1,7 @@
 """What was measured, as rows of a table: each a ratio of two figures of the same run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from tests.bench.servers import machine
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,21 @@ def at_most(ratio: float, *, what: str, ours: float, against: str, theirs: float
     return Row(what, ours, against, theirs, unit, f"≤ {ratio}", ours <= ratio * theirs)
 
 
-def document(rows: Sequence[Row], notes: Iterable[str], *, command: str) -> str:
-    """All of `docs/benchmarks.md`."""
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            f"Written by `{command}`: figures of one run, side by side, on one machine. Another has other figures, and",
-            "much the same ratios.",
-            "",
-            f"{machine()}.",
-            "",
-            "| what | Countersign | against | ratio | target |",
-            "| --- | ---: | ---: | ---: | --- |",
-            *map(str, rows),
-            "",
-            *(f"- {note}" for note in notes),
-            "",
-        ]
-    )
+@dataclass(frozen=True)
+class Found:
+    """What one part of the bench has found: its rows, Markdown below the table, and a chart as SVG."""
+
+    rows: Sequence[Row]
+    details: Sequence[str] = ()
+    chart: str = ""
+
+
+def explained(title: str, columns: Sequence[str], lines: Mapping[str, Sequence[float]], unit: str) -> Sequence[str]:
+    """A small table that says where something goes; what a column does not have is 0 there."""
+    return [
+        f"## {title}",
+        "",
+        f"| {unit} | {' | '.join(columns)} |",
+        f"| --- |{' ---: |' * len(columns)}",
+        *(f"| {name} | {' | '.join(f'{number:,.1f}' for number in numbers)} |" for name, numbers in lines.items()),
+    ]

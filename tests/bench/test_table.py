@@ -1,8 +1,11 @@
 """The table of `make bench` says what is missed, and is no kinder to us than to others."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.bench.table import Row, at_least, at_most, document
+from tests.bench.page import Page
+from tests.bench.table import Found, Row, at_least, at_most
 
 
 @pytest.mark.parametrize(("ours", "is_met"), [(9.9, False), (10.0, True), (10.1, True)])
@@ -21,10 +24,18 @@ def test_less_is_better_where_it_is_to_be_at_most(ours: float, is_met: bool) -> 
     assert row.ratio == pytest.approx(ours / 100)
 
 
-def test_the_page_says_by_which_command_and_on_which_machine_it_was_written() -> None:
-    page = document([Row("CPU", 1_234.5, "DBOS", 617.25, "ms")], ["Load 0.1."], command="make bench")
+def test_a_part_that_is_measured_again_replaces_its_rows_and_keeps_those_of_others(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    page.keep("alone", Found([Row("Lone", 9.0, "bare", 3.0, "ms")], ["## Why", "", "Because."]), options=[], load=0.1)
+    page.keep("lists", Found([Row("Old", 1.0, "small", 1.0, "ms")]), options=["--runs", "2"], load=0.2)
 
-    assert "`make bench`" in page
-    assert "temporalio" in page
-    assert "| CPU | 1,234 ms | 617 ms, DBOS | 2.00 |  |" in page
-    assert "- Load 0.1." in page
+    page.keep("lists", Found([Row("New", 1_234.5, "small", 617.25, "ms")], chart="<svg/>"), options=[], load=0.34)
+
+    written = (tmp_path / "benchmarks.md").read_text()
+    assert "| Lone | 9.0 ms | 3.0 ms, bare | 3.00 |  |" in written
+    assert "| New | 1,234 ms | 617 ms, small | 2.00 |  |" in written
+    assert "Old" not in written
+    assert "- no options: alone 0.1, lists 0.3" in written
+    assert "## Why\n\nBecause.\n" in written
+    assert "temporalio" in written
+    assert (tmp_path / "benchmarks.svg").read_text() == "<svg/>"

@@ -1,0 +1,107 @@
+"""From a click in one operator's browser to the other's screen, while orders come in."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from statistics import quantiles
+
+from django.conf import settings
+from playwright.sync_api import Browser, Page, expect
+
+from orders.accounts import create_seed_operators
+from orders.models import Order
+from orders.states import Status
+from tests.bench.lifecycle import WARM, place, wait_until
+from tests.bench.servers import Servers
+from tests.bench.table import Found, Row, at_most
+from tests.bench.web import Web, running_web, session_of
+from tests.e2e.stack import chromium
+from tests.servers import look_for_chromium
+
+WITHIN_MS = 150.0  # at the 95th percentile
+A_PAGE = 40  # clicks before both look at the queue anew, which shows 50
+TO_ARRIVE_MS = 30_000.0
+BETWEEN_MS = 300.0  # from what was seen to the next click
+
+# Both pages are on this machine, and have one clock. What has changed is seen with the next frame.
+NOTE_WHEN_SEEN = """() => {
+  window.seen = {};
+  const note = () => {
+    for (const row of document.querySelectorAll("tr.decided")) window.seen[row.id] ??= Date.now();
+  };
+  new MutationObserver(() => requestAnimationFrame(note))
+    .observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["class"]});
+}"""
+CLICK = "button => { const at = Date.now(); button.click(); return at; }"
+
+
+def measure(servers: Servers, tell: Callable[[str], None], *, clicks: int, per_second: float) -> Found:
+    """Once with the workers on another machine, as it were, and once with all on this one."""
+    sessions = [session_of(operator) for operator in create_seed_operators()[:2]]
+    place(2 * clicks, waiting=True)
+    os.environ |= look_for_chromium()
+    return Found([_row(servers, tell, sessions, clicks, per_second, with_worker=there) for there in (False, True)])
+
+
+def _row(
+    servers: Servers,
+    tell: Callable[[str], None],
+    sessions: Sequence[str],
+    clicks: int,
+    per_second: float,
+    *,
+    with_worker: bool,
+) -> Row:
+    began = datetime.now(UTC)
+    placed = Order.objects.filter(placed_at__gte=began)
+    completed = placed.filter(status=Status.COMPLETED)
+    with running_web(servers) as web, ExitStack() as stack:
+        if with_worker:
+            stack.enter_context(servers.running(["manage.py", "runworker"], servers.environment))
+        stream = ["-m", "tests.bench.stream", str(per_second)]
+        stack.enter_context(servers.running(stream, servers.environment))
+        wait_until((completed if with_worker else placed).count, WARM)
+        before, since = (placed.count(), completed.count()), time.monotonic()
+        took = _in_browsers(web, sessions, clicks)
+        seconds = time.monotonic() - since
+        came, went = (
+            (query.count() - known) / seconds for query, known in zip((placed, completed), before, strict=True)
+        )
+    cuts = quantiles(took, n=20)
+    meanwhile = f"{came:.0f} orders a second come" + (f" and {went:.1f} are carried on" if with_worker else "")
+    tell(f"{clicks} clicks while {meanwhile}: p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms, longest {took[-1]:.0f} ms")
+    return at_most(
+        1.0,
+        what=f"p95 from a click to the other operator's screen (p50: {cuts[9]:.0f} ms), while {meanwhile}",
+        ours=cuts[18],
+        against="what it is to take",
+        theirs=WITHIN_MS,
+        unit="ms",
+    )
+
+
+def _in_browsers(web: Web, sessions: Sequence[str], clicks: int) -> list[float]:
+    """Milliseconds of each, sorted. The ORM cannot be used as long as Playwright runs."""
+    took: list[float] = []
+    with chromium() as browser:
+        clicking, seeing = (_page(browser, web, session) for session in sessions)
+        while len(took) < clicks:
+            for page in (clicking, seeing):
+                page.goto(web.url)
+                expect(page.locator("#live-sign")).to_have_text("Live", timeout=TO_ARRIVE_MS)
+            seeing.evaluate(NOTE_WHEN_SEEN)
+            rows = seeing.locator("tr[data-order]:not(.decided)").evaluate_all("rows => rows.map(row => row.id)")
+            for row in rows[: min(A_PAGE, clicks - len(took))]:
+                clicked = clicking.locator(f"#{row}").get_by_role("button", name="Approve ").evaluate(CLICK)
+                seeing.wait_for_function("row => row in window.seen", arg=row, timeout=TO_ARRIVE_MS)
+                took.append(seeing.evaluate("row => window.seen[row]", row) - clicked)
+                seeing.wait_for_timeout(BETWEEN_MS)
+    return sorted(took)
+
+
+def _page(browser: Browser, web: Web, session: str) -> Page:
+    context = browser.new_context()
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": web.url}])
+    return context.new_page()
