@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from orders import selectors
+from orders import finding
 from orders.models import (
     AccountEvent,
     ApiClient,
@@ -196,7 +196,7 @@ class OrderAdmin(Records):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        query = selectors.prefix_query(search_term)
+        query = finding.prefix_query(search_term)
         if query is None:
             return (queryset.none() if search_term else queryset), False
         return queryset.filter(search=query), False

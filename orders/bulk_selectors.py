@@ -9,9 +9,10 @@ from django.contrib.auth.models import User
 from django.db.models import Count
 
 from orders.filters import Filter
+from orders.finding import queue_that_fits
 from orders.models import Bulk, BulkMember
+from orders.paging import ORDER_KEY, PAGE, Cursor
 from orders.roles import SEE_TEAM
-from orders.selectors import ORDER_KEY, PAGE, Cursor, queue_that_fits
 
 MEMBERS_SHOWN = 100
 SAMPLE = 20  # orders named for each reason

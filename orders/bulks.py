@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from orders import bulk_selectors, filters, live, selectors
+from orders import bulk_selectors, filters, live, paging, selectors
 from orders.context import desk_state
 from orders.forms import ExtendForm, HandOverForm, RejectForm
 from orders.models import Bulk, Order
@@ -64,7 +64,7 @@ class BeginForm(forms.Form):
     chosen = forms.CharField()
 
     def versions(self) -> dict[uuid.UUID, int]:
-        found = re.findall(rf"({selectors.ORDER_KEY})\.(\d{{1,9}})(?:_|$)", self.cleaned_data["chosen"], re.ASCII)
+        found = re.findall(rf"({paging.ORDER_KEY})\.(\d{{1,9}})(?:_|$)", self.cleaned_data["chosen"], re.ASCII)
         return {uuid.UUID(order_id): int(version) for order_id, version in found}
 
 
@@ -218,8 +218,8 @@ def bulks(request: HttpRequest) -> HttpResponse:
     """What this person has decided on at once; of leads, everybody's."""
     text = request.GET.get("after")
     try:
-        after = selectors.Cursor.parse(text, key=bulk_selectors.KEY) if text else None
-    except selectors.BadCursor:
+        after = paging.Cursor.parse(text, key=bulk_selectors.KEY) if text else None
+    except paging.BadCursor:
         return render(request, "400.html", status=400)
     found, following = bulk_selectors.bulks_page(of=None if _sees_all(request) else _person(request), older_than=after)
     context = {"here": "bulks", "found": found, "next": following, "is_first": after is None}

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from orders import conventions, notes, selectors
+from orders import conventions, engine, notes, selectors
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
 def desk_state() -> dict[str, Any]:
     counts = SimpleLazyObject(selectors.waiting_counts)
     return {
-        "engine": SimpleLazyObject(lambda: selectors.engine(at=timezone.now())),
+        "engine": SimpleLazyObject(lambda: engine.look(at=timezone.now())),
         "waiting": SimpleLazyObject(lambda: counts[0]),
         "helpless": SimpleLazyObject(lambda: counts[1]),
         # A later look is a higher version: an answer that was overtaken never replaces a newer one.

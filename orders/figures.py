@@ -13,9 +13,9 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import connection, models
 
-from orders import selectors
+from orders import finding, selectors
 from orders.models import Decision, Review
-from orders.selectors import COUNT_UP_TO, Count
+from orders.paging import COUNT_UP_TO, Count
 from orders.wording import SOON
 
 DECISIONS = 20_000
@@ -89,11 +89,11 @@ class Figures:
 
 def waiting(*, at: datetime) -> Waiting:
     """In three queries of the indexes of open reviews, each counting up to a cap."""
-    due = Review.objects.filter(selectors.in_queue(at=at), due_at__lt=at + SOON).order_by("due_at", "id")[
+    due = Review.objects.filter(finding.in_queue(at=at), due_at__lt=at + SOON).order_by("due_at", "id")[
         : COUNT_UP_TO + 1
     ]
     counted = due.aggregate(all=models.Count("pk"), overdue=models.Count("pk", filter=models.Q(due_at__lt=at)))
-    put_off = Review.objects.filter(selectors.put_off(at=at)).order_by()[: COUNT_UP_TO + 1].count()
+    put_off = Review.objects.filter(finding.put_off(at=at)).order_by()[: COUNT_UP_TO + 1].count()
     overdue, soon = counted["overdue"], counted["all"] - counted["overdue"]
     return Waiting(
         all=selectors.waiting_counts()[0],

@@ -17,7 +17,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from orders import figures, runs, selectors, stuck
+from orders import engine, figures, paging, runs, stuck
 from orders.models import Drift, Heartbeat, Order, Outbox
 from orders.roles import KEEP_RUNNING
 from orders.runs import QueueTold
@@ -61,8 +61,8 @@ def health(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm(KEEP_RUNNING):
         raise PermissionDenied(NOT_PERMITTED)
     now = timezone.now()
-    beats = list(Heartbeat.objects.order_by("-seen_at")[: selectors.COUNT_UP_TO])
-    alive = [beat for beat in beats if beat.seen_at > now - selectors.WORKER_SILENT_AFTER]
+    beats = list(Heartbeat.objects.order_by("-seen_at")[: paging.COUNT_UP_TO])
+    alive = [beat for beat in beats if beat.seen_at > now - engine.WORKER_SILENT_AFTER]
     drift = Drift.objects.first()
     told = runs.task_queues_told()
     context = {
@@ -72,7 +72,7 @@ def health(request: HttpRequest) -> HttpResponse:
         "queues": _queues(alive, told or ()),
         "temporal_answers": told is not None,
         "waits": figures.waiting(at=now),
-        "undelivered": selectors.undelivered(),
+        "undelivered": engine.undelivered(),
         "oldest_message": Outbox.objects.filter(delivered_at=None).order_by("id").first(),
         "oldest": _oldest(),
         "standing": _standing(drift, at=now),
@@ -102,7 +102,7 @@ def start_again(request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
 def _queues(alive: Sequence[Heartbeat], told: Sequence[QueueTold]) -> Sequence[Queue]:
     served = [queue for beat in alive for queue in beat.queues.split(", ")]
     by_name = {queue.name: queue for queue in told}
-    return [Queue(name, served.count(name), by_name.get(name)) for name in selectors.task_queues()]
+    return [Queue(name, served.count(name), by_name.get(name)) for name in engine.task_queues()]
 
 
 def _oldest() -> Sequence[Order]:

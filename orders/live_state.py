@@ -8,9 +8,10 @@ from datetime import datetime
 from django.utils import timezone
 
 from orders import runs, selectors, wording
+from orders.finding import is_put_off
 from orders.models import Event, Order, Payment, Review, Shipment
 from orders.runs import RunState
-from orders.selectors import OrderDetail, is_put_off
+from orders.selectors import OrderDetail
 from orders.states import MAY_BE_UNDONE, TERMINAL, UNDOING, WAITS_FOR_PEOPLE, Status, Undo
 from orders.wording import Step
 

@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from orders import figures, selectors, stuck
+from orders import engine, figures, stuck
 from orders.models import Drift, Heartbeat, Order, Outbox
 
 LATELY = timedelta(hours=1)
@@ -126,10 +126,10 @@ def _outbox(at: datetime) -> Iterator[Metric]:
 
 
 def _workers(at: datetime) -> Iterator[Metric]:
-    alive = list(Heartbeat.objects.filter(seen_at__gt=at - selectors.WORKER_SILENT_AFTER))
+    alive = list(Heartbeat.objects.filter(seen_at__gt=at - engine.WORKER_SILENT_AFTER))
     served = [queue for beat in alive for queue in beat.queues.split(", ")]
     workers = GaugeMetricFamily("countersign_workers", "Workers that give a sign of life, by queue.", labels=["queue"])
-    for queue in sorted({*selectors.task_queues(), *served}):
+    for queue in sorted({*engine.task_queues(), *served}):
         workers.add_metric([queue], served.count(queue))
     yield workers
     reached = max((beat.temporal_seen_at for beat in alive if beat.temporal_seen_at), default=None)

@@ -10,10 +10,10 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.db.models import Q
 
-from orders import conventions, selectors
+from orders import conventions, finding
 from orders.conventions import Conventions
 from orders.models import Preferences, Review
-from orders.selectors import COUNT_UP_TO, PAGE, Count, Cursor
+from orders.paging import COUNT_UP_TO, PAGE, Count, Cursor
 
 
 def preferred(user: User) -> Conventions:
@@ -60,5 +60,5 @@ def claimed(user: User, *, at: datetime) -> Sequence[Review]:
 
 def put_off(user: User, *, at: datetime) -> Sequence[Review]:
     """What this person has put off and is not back yet, the next to come back first; the first of them."""
-    theirs = Review.objects.filter(selectors.put_off(at=at), put_off_by=user)
+    theirs = Review.objects.filter(finding.put_off(at=at), put_off_by=user)
     return list(theirs.select_related("order").order_by("back_at", "id")[:PAGE])

@@ -10,7 +10,7 @@ from functools import lru_cache
 from django.contrib.auth.models import User
 
 from orders.models import Event, Mention, Note
-from orders.selectors import COUNT_UP_TO, Count, capped
+from orders.paging import COUNT_UP_TO, Count, capped
 from orders.statements import Statement, as_sql, ask
 
 SHOWN = 50

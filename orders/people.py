@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from orders import charts, conventions, figures, mine, notes, policy, selectors, wording
+from orders import charts, conventions, figures, mine, notes, paging, policy, wording
 from orders.conventions import Conventions
 from orders.live import may_decide
 from orders.models import SecondFactor
@@ -30,10 +30,8 @@ EXAMPLE_MINOR, EXAMPLE_CURRENCY = 123_450, "EUR"
 def me(request: HttpRequest) -> HttpResponse:
     """What belongs to whoever is signed in."""
     try:
-        before = (
-            selectors.Cursor.parse(request.GET["before"], key=selectors.REVIEW_KEY) if "before" in request.GET else None
-        )
-    except selectors.BadCursor:
+        before = paging.Cursor.parse(request.GET["before"], key=paging.REVIEW_KEY) if "before" in request.GET else None
+    except paging.BadCursor:
         return render(request, "400.html", status=400)
     return show_me(request, before=before)
 
@@ -215,7 +213,7 @@ def _named(locale: str) -> str:
 def show_me(
     request: HttpRequest,
     *,
-    before: selectors.Cursor | None = None,
+    before: paging.Cursor | None = None,
     wrong: UnknownConvention | None = None,
     wrong_code: str = "",
     status: int = 200,

@@ -10,8 +10,8 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from orders import selectors
-from orders.selectors import EngineState
+from orders import engine
+from orders.engine import EngineState
 
 ENGINE = {
     EngineState.WELL: "ok",
@@ -43,13 +43,13 @@ def readiness(*, at: datetime) -> Readiness:
     """
     try:
         missing = _missing_migrations()
-        engine = "" if missing else ENGINE[selectors.engine(at=at).state]
+        condition = "" if missing else ENGINE[engine.look(at=at).state]
     except (DatabaseError, InterfaceError):
         return Readiness(State.UNREADY, {"database": "does not answer"})
     if missing:
         return Readiness(State.UNREADY, {"database": "ok", "migrations": f"{missing} to be applied"})
-    state = State.READY if engine == "ok" else State.DEGRADED
-    return Readiness(state, {"database": "ok", "migrations": "ok", "engine": engine})
+    state = State.READY if condition == "ok" else State.DEGRADED
+    return Readiness(state, {"database": "ok", "migrations": "ok", "engine": condition})
 
 
 def _missing_migrations() -> int:

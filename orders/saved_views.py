@@ -18,7 +18,7 @@ from orders import filters, selectors
 from orders.context import desk_state
 from orders.filters import STANDING_VIEWS, Filter
 from orders.models import SavedView
-from orders.selectors import Count
+from orders.paging import Count
 from orders.services import viewing
 from orders.services.actors import Actor, NotPermitted
 

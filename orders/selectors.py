@@ -5,116 +5,54 @@ are capped.
 import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.contrib.postgres.search import SearchQuery
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from orders.filters import ALL, ATTENTION, CUSTOMER, LEADS, ME, NOBODY, OVERDUE, WITHIN, Filter, Sort
+from orders import paging
+from orders.filters import ALL, ATTENTION, Filter, Sort
+from orders.finding import (
+    in_queue,
+    is_put_off,
+    of_order,
+    of_review,
+    open_that_fit,
+    orders_that_fit,
+    queue_that_fits,
+    waiting,
+)
 from orders.models import (
     Event,
-    Heartbeat,
     Order,
     OrderLine,
-    Outbox,
     Payment,
-    Product,
     RejectReason,
     Reservation,
     Review,
     Shipment,
 )
+from orders.paging import EPOCH, ORDER_KEY, By, Count, Cursor, capped, capped_count
 from orders.roles import permission
 from orders.statements import Statement, among, as_sql, ask
-from orders.states import COMES_BACK, NEEDS_ATTENTION, WAITS_FOR_PEOPLE, Action, Status
+from orders.states import COMES_BACK, NEEDS_ATTENTION, Action
 
-PAGE = 50
-COUNT_UP_TO = 1_000
 NEW_UP_TO = 100
 EVENTS_SHOWN = 200
-SEARCH_WORDS = 8
 ALONG = 10_000  # how many of a list are walked along for a page of those that fit
 
-WORKER_SILENT_AFTER = timedelta(seconds=15)
-TEMPORAL_AWAY_AFTER = timedelta(seconds=10)
-MESSAGE_LATE_AFTER = timedelta(seconds=15)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class BadCursor(ValueError):
-    """The place to go on from is not one that we gave out."""
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """A place in a list that is sorted by an instant, or a number, and then by a key."""
-
-    at: datetime | Decimal
-    key: str
-
-    def __str__(self) -> str:
-        if isinstance(self.at, Decimal):
-            return f"{self.at:f}~{self.key}"
-        return f"{(self.at - _EPOCH) // timedelta(microseconds=1)}~{self.key}"
-
-    @classmethod
-    def parse(cls, text: str, *, key: str, of: type[datetime] | type[Decimal] = datetime) -> "Cursor":
-        """Read what `str()` wrote; `key` is the pattern of the list's key, and `of` what it is sorted by.
-
-        Raises BadCursor for anything else.
-        """
-        number = r"\d{1,16}" if of is datetime else r"\d{1,16}(?:\.\d{1,17})?"
-        match = re.fullmatch(rf"({number})~({key})", text, re.ASCII)
-        if not match:
-            raise BadCursor(text)
-        if of is Decimal:
-            return cls(Decimal(match[1]), match[2])
-        return cls(_EPOCH + timedelta(microseconds=int(match[1])), match[2])
-
-
-REVIEW_KEY = r"\d{1,18}"
-PAYMENT_REFERENCE = r"[A-Za-z0-9_-]{6,80}"
-ORDER_KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many there are; `more` where counting stopped at the cap."""
-
-    number: int
-    more: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.number:,}" + ("+" if self.more else "")
-
-    def __bool__(self) -> bool:
-        return self.number > 0
-
+# The queue
 
 # To find few rows among very many, PostgreSQL may walk along a list's order through all that do not fit: how rare the
 # beginning of a word is, or what several conditions have in common, it cannot know. So a list is counted first, in no
 # order, and where there are few, those very rows are sorted.
-
-
-def capped(number: int) -> Count:
-    """Of what was counted up to one more than the cap."""
-    return Count(min(number, COUNT_UP_TO), number > COUNT_UP_TO)
-
-
-def _count(rows: QuerySet[Any, Any]) -> Count:
-    return capped(rows.order_by()[: COUNT_UP_TO + 1].count())
-
-
-# The queue
 
 
 @dataclass(frozen=True)
@@ -156,20 +94,6 @@ class QueuePage:
         return self.newest_review
 
 
-def is_put_off(review: Review, *, at: datetime) -> bool:
-    return not review.decision and review.back_at is not None and review.back_at > at
-
-
-def in_queue(*, at: datetime) -> Q:
-    """Of reviews: open, and not put off. What has come back by time is in the queue whether or not anybody noted it."""
-    return Q(decision="") & (Q(back_at=None) | Q(back_at__lte=at))
-
-
-def put_off(*, at: datetime) -> Q:
-    """Of reviews: those that wait for the customer, or for a time."""
-    return Q(decision="", back_at__gt=at)
-
-
 def queue_page(
     *,
     at: datetime,
@@ -199,11 +123,11 @@ def queue_page(
     if fitting is None:
         found = _along_orders(wanted, at=at, viewer=viewer, after=after)
     else:
-        found = list(_shown_in_queue(by.after(fitting, after))[: PAGE + 1])
-    shown = found[:PAGE]
+        found = list(_shown_in_queue(by.after(fitting, after))[: paging.PAGE + 1])
+    shown = found[: paging.PAGE]
     return QueuePage(
         rows=[Row(review.order, review) for review in shown],
-        next=by.place(shown[-1]) if len(found) > PAGE else None,
+        next=by.place(shown[-1]) if len(found) > paging.PAGE else None,
         newest_review=newest,
         newest_return=newest_return,
         count=count,
@@ -264,173 +188,26 @@ def _along_orders(
 ) -> list[Review]:
     """What fits, sorted by a column of the orders: they alone have an index of that, so the reviews follow."""
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
-    keys = list(by.after(_waiting(wanted, at=at, viewer=viewer), after).values_list("pk", flat=True)[: PAGE + 1])
+    keys = list(by.after(waiting(wanted, at=at, viewer=viewer), after).values_list("pk", flat=True)[: paging.PAGE + 1])
     reviews = _shown_in_queue(Review.objects.filter(order__in=keys, decision=""))
     return sorted(reviews, key=lambda review: keys.index(review.order_id))
 
 
-def queue_that_fits(
-    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
-) -> QuerySet[Review]:
-    """What of the queue fits, unsorted; all that is said of a list of it, or done to it, starts here."""
-    asked = Q() if wanted.asked == CUSTOMER else in_queue(at=at)
-    return _open_that_fit(wanted, at=at, viewer=viewer).filter(asked)
-
-
-def _open_that_fit(
-    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
-) -> QuerySet[Review]:
-    kind = _KINDS.get(wanted.statuses)
-    of_order = replace(wanted, status="") if kind else wanted
-    conditions = _of_order(of_order, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
-    if kind:
-        conditions &= Q(kind=kind)
-    return Review.objects.filter(conditions, decision="")
-
-
-def _waiting(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> QuerySet[Order]:
-    """The same as orders: those that wait for people have indexes of their own, and each has one open review."""
-    fitting = Order.objects.filter(_of_order(wanted, at=at), status__in=WAITS_FOR_PEOPLE).order_by()
-    if by_review := _of_review(wanted, at=at, viewer=viewer):
-        asked = Q(decision="") if wanted.asked == CUSTOMER else in_queue(at=at)
-        return fitting.filter(Exists(Review.objects.filter(by_review, asked, order=OuterRef("pk"))))
-    return fitting.filter(~Exists(Review.objects.filter(put_off(at=at), order=OuterRef("pk"))))
-
-
-# What an open review of this kind says of its order's status, without a look at the order.
-_KINDS = {
-    frozenset({Status.IN_REVIEW}): Review.Kind.APPROVAL,
-    NEEDS_ATTENTION: Review.Kind.ATTENTION,
-}
-
-
-def _of_order(wanted: Filter, *, at: datetime, order: str = "") -> Q:
-    """What the filter asks of an order; `order` is where the order is from the row that is asked about."""
-    q = Q()
-    if wanted.statuses:
-        q &= Q((f"{order}status__in", wanted.statuses))
-    if wanted.amount_from is not None:
-        q &= Q((f"{order}amount__gte", wanted.amount_from))
-    if wanted.amount_to is not None:
-        q &= Q((f"{order}amount__lte", wanted.amount_to))
-    if wanted.country:
-        q &= Q((f"{order}address_country", wanted.country))
-    if wanted.placed:
-        q &= Q((f"{order}placed_at__gte", at - WITHIN[wanted.placed]))
-    if wanted.sku:
-        # To know the product first tells the planner how common it is.
-        products = list(Product.objects.filter(sku__iexact=wanted.sku).values_list("pk", flat=True))
-        q &= Q(Exists(OrderLine.objects.filter(order=OuterRef(f"{order}pk"), product__in=products)))
-    if wanted.customer:
-        q &= _of_customer(wanted.customer, order)
-    if wanted.q.strip():
-        q &= _found_by(wanted.q, order)
-    return q
-
-
-def _of_customer(customer: str, order: str) -> Q:
-    if "@" in customer:
-        return Q((f"{order}customer_email", customer.lower()))
-    return _words_in(customer, order) & Q((f"{order}customer_name__istartswith", customer))
-
-
-def _found_by(text: str, order: str) -> Q:
-    """All words of it in the order's own search text, or its one word as the bank's reference of a payment."""
-    found = _words_in(text, order)
-    if re.fullmatch(PAYMENT_REFERENCE, text.strip(), re.ASCII):
-        paid = Payment.objects.filter(provider_reference__startswith=text.strip()).exclude(provider_reference="")
-        found |= Q((f"{order}pk__in", list(paid.order_by().values_list("order_id", flat=True)[:COUNT_UP_TO])))
-    return found
-
-
-def _words_in(text: str, order: str) -> Q:
-    query = prefix_query(text)
-    return Q((f"{order}search", query)) if query else Q((f"{order}pk__in", []))
-
-
-def _of_review(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> Q:
-    """What the filter asks of an order's review."""
-    q = Q()
-    if wanted.reason:
-        q &= Q(reasons__contains=[{"code": wanted.reason}])
-    if wanted.risk_from is not None:
-        q &= Q(risk_score__gte=wanted.risk_from, kind=Review.Kind.APPROVAL)  # of what needs help it is not known
-    if wanted.due:
-        q &= Q(due_at__lte=at if wanted.due == OVERDUE else at + WITHIN[wanted.due])
-    if wanted.assignee:
-        q &= _in_hands_of(wanted.assignee, at=at, viewer=viewer)
-    if wanted.asked == LEADS:
-        q &= Q(level=Review.Level.LEAD)
-    if wanted.asked == CUSTOMER:
-        q &= put_off(at=at)
-    return q
-
-
-def _in_hands_of(assignee: str, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> Q:
-    """A claim counts until its time has passed, whether or not anybody noted that."""
-    if assignee == NOBODY:
-        return Q(claimed_by=None) | Q(claimed_until__lte=at)
-    whose = Q(claimed_by=viewer.pk if viewer else None) if assignee == ME else Q(claimed_by__username=assignee)
-    return whose & Q(claimed_until__gt=at)
-
-
-@dataclass(frozen=True)
-class _By:
-    """How a list of reviews or orders is sorted: by a column, and then by the key of a review or of an order."""
-
-    column: str  # from the row
-    key: str
-    descending: bool = False
-    of: type[datetime] | type[Decimal] = datetime
-    of_reviews: bool = False  # whose key it is
-
-    def parse(self, text: str) -> Cursor:
-        """Raises BadCursor."""
-        return Cursor.parse(text, key=REVIEW_KEY if self.of_reviews else ORDER_KEY, of=self.of)
-
-    def after(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False) -> QuerySet[Any, Any]:
-        """Sorted, from behind that place on; `backwards`, from before it on towards the beginning."""
-        if self.of_reviews:
-            rows = rows.select_related("order")
-        falling = self.descending != backwards
-        if place:
-            than = "lt" if falling else "gt"
-            level = Q((self.column, place.at), (f"{self.key}__{than}", place.key))
-            # The first condition lets an index begin there; alone, the second would not.
-            rows = rows.filter((f"{self.column}__{than}e", place.at))
-            rows = rows.filter(Q((f"{self.column}__{than}", place.at)) | level)
-        sign = "-" if falling else ""
-        return rows.order_by(f"{sign}{self.column}", f"{sign}{self.key}")
-
-    def first_of_few(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False) -> list[Any]:
-        """The keys of the page from that place on. All are sorted: a limit has the planner walk along an index."""
-        return list(self.after(rows, place, backwards=backwards).values_list("pk", flat=True))[: PAGE + 1]
-
-    def place(self, row: Any) -> Cursor:
-        value, key = row, row
-        for name in self.column.split("__"):
-            value = getattr(value, name)
-        for name in self.key.split("__"):
-            key = getattr(key, name)
-        return Cursor(value if self.of is datetime else Decimal(str(value)), str(key))
-
-
-_SORTS_BY_ORDER = frozenset({Sort.AMOUNT, Sort.AGE, Sort.NEWEST})
 _QUEUE_ORDER = {
-    Sort.DEADLINE: _By("due_at", "id", of_reviews=True),
-    Sort.AMOUNT: _By("order__amount", "order_id", descending=True, of=Decimal),
-    Sort.RISK: _By("risk_score", "id", descending=True, of=Decimal, of_reviews=True),
-    Sort.AGE: _By("order__placed_at", "order_id"),
-    Sort.NEWEST: _By("order__placed_at", "order_id", descending=True),
+    Sort.DEADLINE: By("due_at", "id", of_reviews=True),
+    Sort.AMOUNT: By("order__amount", "order_id", descending=True, of=Decimal),
+    Sort.RISK: By("risk_score", "id", descending=True, of=Decimal, of_reviews=True),
+    Sort.AGE: By("order__placed_at", "order_id"),
+    Sort.NEWEST: By("order__placed_at", "order_id", descending=True),
 }
 
 
 _ORDERS_ORDER = {
-    Sort.NEWEST: _By("placed_at", "id", descending=True),
-    Sort.AGE: _By("placed_at", "id"),
-    Sort.AMOUNT: _By("amount", "id", descending=True, of=Decimal),
-    Sort.RISK: _By("risk_score", "id", descending=True, of=Decimal, of_reviews=True),
-    Sort.DEADLINE: _By("due_at", "id", of_reviews=True),
+    Sort.NEWEST: By("placed_at", "id", descending=True),
+    Sort.AGE: By("placed_at", "id"),
+    Sort.AMOUNT: By("amount", "id", descending=True, of=Decimal),
+    Sort.RISK: By("risk_score", "id", descending=True, of=Decimal, of_reviews=True),
+    Sort.DEADLINE: By("due_at", "id", of_reviews=True),
 }
 
 
@@ -447,9 +224,9 @@ def counted_queue(
     Where only reviews are asked, along the queue's own index: in the table, what waits lies mostly at the end.
     """
     if wanted.is_of_orders:
-        return _waiting(wanted, at=at, viewer=viewer).values_list("pk", flat=True)[: COUNT_UP_TO + 1]
+        return waiting(wanted, at=at, viewer=viewer).values_list("pk", flat=True)[: paging.COUNT_UP_TO + 1]
     fitting = queue_that_fits(wanted, at=at, viewer=viewer)
-    return fitting.order_by("due_at", "id").values_list("order_id", flat=True)[: COUNT_UP_TO + 1]
+    return fitting.order_by("due_at", "id").values_list("order_id", flat=True)[: paging.COUNT_UP_TO + 1]
 
 
 def count_queues(
@@ -468,12 +245,12 @@ def _counting(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | Anonym
     if wanted.is_of_orders:  # which looks something up first
         return as_sql(counted_queue(wanted, at=at, viewer=viewer))
     sql, parameters = _counting_at_the_epoch(wanted, viewer.pk if viewer else None)
-    return sql, [each + (at - _EPOCH) if isinstance(each, datetime) else each for each in parameters]
+    return sql, [each + (at - EPOCH) if isinstance(each, datetime) else each for each in parameters]
 
 
 @lru_cache(maxsize=1_000)
 def _counting_at_the_epoch(wanted: Filter, viewer: int | None) -> Statement:
-    return as_sql(counted_queue(wanted, at=_EPOCH, viewer=User(pk=viewer)))
+    return as_sql(counted_queue(wanted, at=EPOCH, viewer=User(pk=viewer)))
 
 
 NEEDS_HELP = Filter(status=ATTENTION)
@@ -562,8 +339,8 @@ def orders_page(
         counted = fitting.order_by().values_list("pk", flat=True)
         if wanted.is_of_open_reviews and not (wanted.is_of_orders or by.of_reviews):
             # That those which wait are those with an open review, the planner cannot know.
-            counted = _open_that_fit(wanted, at=at, viewer=viewer).values_list("order_id", flat=True)
-        keys = list(counted[: COUNT_UP_TO + 1])
+            counted = open_that_fit(wanted, at=at, viewer=viewer).values_list("order_id", flat=True)
+        keys = list(counted[: paging.COUNT_UP_TO + 1])
         count = capped(len(keys))
         if not count.more:
             few = fitting.model.objects.filter(pk__in=keys)
@@ -575,10 +352,10 @@ def orders_page(
             if next_keys := _next_along(all_of_these, fitting, by=by, place=place, backwards=backwards):
                 fitting = Order.objects.filter(pk__in=next_keys)
     else:
-        count = _count(fitting)
+        count = capped_count(fitting)
     names = (f"order__{name}" for name in _SHOWN_OF_ORDER) if by.of_reviews else _SHOWN_OF_ORDER
-    found = list(by.after(fitting, place, backwards=backwards).only(*names, by.column)[: PAGE + 1])
-    shown, more = found[:PAGE], len(found) > PAGE
+    found = list(by.after(fitting, place, backwards=backwards).only(*names, by.column)[: paging.PAGE + 1])
+    shown, more = found[: paging.PAGE], len(found) > paging.PAGE
     if newer_than:
         shown.reverse()
     more_newer, more_older = (more, True) if newer_than else (older_than is not None, more)
@@ -594,7 +371,7 @@ def _next_along(
     all_of_these: QuerySet[Any, Any],
     fitting: QuerySet[Any, Any],
     *,
-    by: _By,
+    by: By,
     place: Cursor | None,
     backwards: bool = False,
 ) -> list[Any]:
@@ -603,9 +380,9 @@ def _next_along(
     What several conditions have in common the planner cannot know, and would rather sort all that they might be.
     """
     window = by.after(all_of_these, place, backwards=backwards).select_related(None)[:ALONG]
-    page = by.after(fitting, place, backwards=backwards).values_list("pk", flat=True)[: PAGE + 1]
+    page = by.after(fitting, place, backwards=backwards).values_list("pk", flat=True)[: paging.PAGE + 1]
     keys = [key for (key,) in ask(among(window, page))]
-    return keys if len(keys) > PAGE else []
+    return keys if len(keys) > paging.PAGE else []
 
 
 def walk(
@@ -620,29 +397,15 @@ def walk(
         place = by.place(found[-1])
 
 
-def orders_that_fit(
-    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
-) -> QuerySet[Order]:
-    """Orders, unsorted. Reason and risk are those of any review of it; deadline and who is asked, of an open one."""
-    fitting = Order.objects.filter(_of_order(wanted, at=at)).order_by()
-    by_review = _of_review(wanted, at=at, viewer=viewer)
-    if wanted.is_of_open_reviews:
-        by_review &= Q(decision="")
-        fitting = fitting.filter(status__in=WAITS_FOR_PEOPLE)
-    if by_review:
-        fitting = fitting.filter(Exists(Review.objects.filter(by_review, order=OuterRef("pk"))))
-    return fitting
-
-
 def _rows_that_fit(
-    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, by: "_By"
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, by: "By"
 ) -> QuerySet[Any, Any]:
     """What a list of orders that is sorted so is read from: orders, or reviews with their orders."""
     if not by.of_reviews:
         return orders_that_fit(wanted, at=at, viewer=viewer)
     if by.column == "due_at":
-        return _open_that_fit(wanted, at=at, viewer=viewer)
-    conditions = _of_order(wanted, at=at, order="order__") & _of_review(wanted, at=at, viewer=viewer)
+        return open_that_fit(wanted, at=at, viewer=viewer)
+    conditions = of_order(wanted, at=at, order="order__") & of_review(wanted, at=at, viewer=viewer)
     if wanted.is_of_open_reviews:
         conditions &= Q(decision="")
     # An order is put to review once at most; it may need help any number of times.
@@ -652,20 +415,6 @@ def _rows_that_fit(
 def orders_cursor(text: str, sort: Sort | None) -> Cursor | None:
     """Raises BadCursor where the text is no place in a list of orders that is sorted so."""
     return _ORDERS_ORDER[sort or Sort.NEWEST].parse(text) if text else None
-
-
-def prefix_query(text: str) -> SearchQuery | None:
-    """All words of `text`, each as the beginning of a word; None where it has no words.
-
-    Of an order's number the digits are enough, with its hyphen or without: every number begins alike. Only letters
-    and digits reach PostgreSQL's query language.
-    """
-    words = re.findall(r"[^\W_]+", re.sub(r"\bcs-(?=[0-9])", "", text.lower()))[:SEARCH_WORDS]
-    if not words:
-        return None
-    terms = [re.sub(r"^cs([0-9]+)$", r"(\g<0> | \1)", word) for word in words]
-    terms = [re.sub(r"[^\W_]+", r"'\g<0>':*", term) for term in terms]
-    return SearchQuery(" & ".join(terms), search_type="raw", config="simple")
 
 
 # One order
@@ -748,61 +497,10 @@ def _reject_reasons_statement() -> Statement:
     return as_sql(in_use.values_list("pk", "code", "text", "active"))
 
 
-# The engine
-
-
-class EngineState(StrEnum):
-    WELL = "well"
-    NO_WORKER = "no_worker"
-    TEMPORAL_AWAY = "temporal_away"
-    BEHIND = "behind"  # both are there, and yet messages do not arrive
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Whether decisions are being carried out; if not, since when, and how many messages wait for it.
-
-    `unserved` names the task queues without a worker where others have one.
-    """
-
-    state: EngineState
-    since: datetime | None = None
-    undelivered: Count = Count(0)
-    unserved: str = ""
-
-
-def engine(*, at: datetime) -> Engine:
-    oldest = Outbox.objects.filter(delivered_at=None).order_by("id").values("created_at")[:1]
-    beats = Heartbeat.objects.order_by("-seen_at").annotate(waiting_since=Subquery(oldest))
-    heartbeats = list(beats[:COUNT_UP_TO])
-    alive = [beat for beat in heartbeats if beat.seen_at > at - WORKER_SILENT_AFTER]
-    if not alive:
-        return Engine(EngineState.NO_WORKER, heartbeats[0].seen_at if heartbeats else None, undelivered())
-    served = {queue for beat in alive for queue in beat.queues.split(", ")}
-    if unserved := [queue for queue in task_queues() if queue not in served]:
-        return Engine(EngineState.NO_WORKER, None, undelivered(), " and ".join(unserved))
-    reached = max((beat.temporal_seen_at for beat in alive if beat.temporal_seen_at), default=None)
-    if reached is None or reached <= at - TEMPORAL_AWAY_AFTER:
-        return Engine(EngineState.TEMPORAL_AWAY, reached, undelivered())
-    waiting_since = heartbeats[0].waiting_since
-    if waiting_since and waiting_since < at - MESSAGE_LATE_AFTER:
-        return Engine(EngineState.BEHIND, waiting_since, undelivered())
-    return Engine(EngineState.WELL)
-
-
-def task_queues() -> tuple[str, str]:
-    return settings.TEMPORAL_ORDERS_QUEUE, settings.TEMPORAL_SHIPPING_QUEUE
-
-
-def undelivered() -> Count:
-    """Messages that Temporal has yet to be told."""
-    return _count(Outbox.objects.filter(delivered_at=None))
-
-
 def parse_shown(text: str) -> Mapping[uuid.UUID, int]:
     """Read the orders that a page shows, as it lists them: `<order>.<version>_…`; what is not so is left out.
 
     These signs stay as they are in a URL, which servers hold to 4 kB.
     """
     shown = re.findall(rf"({ORDER_KEY})\.(\d{{1,9}})(?:_|$)", text, re.ASCII)
-    return {uuid.UUID(order): int(version) for order, version in shown[: 4 * PAGE]}
+    return {uuid.UUID(order): int(version) for order, version in shown[: 4 * paging.PAGE]}

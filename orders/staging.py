@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from orders import demo, selectors
+from orders import demo, finding
 from orders.models import InfoRequest, Review
 from orders.services import asking, claiming, noting
 from orders.services.actors import Actor
@@ -24,7 +24,7 @@ def stage(*, at: datetime) -> bool:
         return True
     cast = {user.username: Actor.operator(user) for user in User.objects.filter(username__in=CAST, is_active=True)}
     waiting = Review.objects.filter(
-        selectors.in_queue(at=at), kind=Review.Kind.APPROVAL, order__source=demo.SOURCE, due_at__gt=at + TIME_LEFT
+        finding.in_queue(at=at), kind=Review.Kind.APPROVAL, order__source=demo.SOURCE, due_at__gt=at + TIME_LEFT
     ).select_related("order")
     reviews = list(waiting.order_by("due_at", "id")[:4])
     if len(cast) < len(CAST) or len(reviews) < 4:

@@ -26,7 +26,21 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from orders import exporting, filters, live, notes, one_order, related, saved_views, selectors, stuck, timeline, wording
+from orders import (
+    exporting,
+    filters,
+    finding,
+    live,
+    notes,
+    one_order,
+    paging,
+    related,
+    saved_views,
+    selectors,
+    stuck,
+    timeline,
+    wording,
+)
 from orders.context import desk
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, FilterForm
 from orders.forms import AddressForm, ExtendForm, Refusal, WaitForm
@@ -94,7 +108,7 @@ def queue(request: HttpRequest) -> HttpResponse:
     try:
         opened = _opened(request)
         after = selectors.queue_cursor(request.GET.get("after", ""), wanted.sort) if wanted else None
-    except selectors.BadCursor:
+    except paging.BadCursor:
         return render(request, "400.html", status=400)
     if opened and request.headers.get("HX-Target") == "opened":
         return _beside_the_queue(request, opened)
@@ -135,8 +149,8 @@ def _opened(request: HttpRequest) -> Order | None:
     wanted = request.GET.get("order")
     if not wanted:
         return None
-    if not re.fullmatch(selectors.ORDER_KEY, wanted, re.ASCII):
-        raise selectors.BadCursor(wanted)
+    if not re.fullmatch(paging.ORDER_KEY, wanted, re.ASCII):
+        raise paging.BadCursor(wanted)
     return one_order.order_or_404(uuid.UUID(wanted))
 
 
@@ -159,7 +173,7 @@ def orders(request: HttpRequest) -> HttpResponse:
             selectors.orders_cursor(request.GET.get(name, ""), wanted.sort) if wanted else None
             for name in ("older", "newer")
         )
-    except selectors.BadCursor:
+    except paging.BadCursor:
         return render(request, "400.html", status=400)
     page = None
     if wanted:
@@ -247,7 +261,7 @@ def _that_fit(request: HttpRequest, order_ids: Collection[uuid.UUID]) -> Collect
     form = FilterForm(request.GET, sorts=QUEUE_SORTS)
     if not order_ids or not form.is_valid() or not form.wanted.narrows:
         return order_ids
-    fitting = selectors.queue_that_fits(form.wanted, at=timezone.now(), viewer=request.user)
+    fitting = finding.queue_that_fits(form.wanted, at=timezone.now(), viewer=request.user)
     return set(fitting.filter(order_id__in=order_ids).values_list("order_id", flat=True))
 
 
@@ -393,7 +407,7 @@ def _asking(user: Person, detail: selectors.OrderDetail) -> dict[str, Any]:
     most = timedelta.max if _has_perm(user, EXTEND_FREELY) else timedelta(0) if review.extended else FIRST_EXTENSION
     return {
         "questions": questions,
-        "is_put_off": selectors.is_put_off(review, at=now),
+        "is_put_off": finding.is_put_off(review, at=now),
         "waits_for_answer": bool(questions) and questions[-1].question == review.waits_for,
         "usual_wait": WaitForm.usual(review.due_at - now),
         "extends_once": most == FIRST_EXTENSION,

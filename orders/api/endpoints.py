@@ -16,7 +16,7 @@ from ninja import Header, NinjaAPI, Schema, Status
 from ninja.openapi.schema import OpenAPISchema
 from pydantic import Field
 
-from orders import bulk_selectors, filters, notes, selectors
+from orders import bulk_selectors, filters, notes, paging, selectors
 from orders.api import problems, waiting
 from orders.api.problems import PROBLEM_TYPE, Problem
 from orders.api.reading import StrictJson, Token, caller, decider
@@ -115,8 +115,8 @@ def order(request: HttpRequest, order_id: UUID) -> OrderOut:
 def orders(request: HttpRequest, status: States | None = None, search: str = "", cursor: str = "") -> OrdersOut:
     """Fifty at a time. `search` takes beginnings of words in the number, reference, customer's name or e-mail."""
     try:
-        place = selectors.Cursor.parse(cursor, key=selectors.ORDER_KEY) if cursor else None
-    except selectors.BadCursor:
+        place = paging.Cursor.parse(cursor, key=paging.ORDER_KEY) if cursor else None
+    except paging.BadCursor:
         raise Problem(422, "Some fields are not as they should be.", {"cursor": "is not one that we gave"}) from None
     wanted = Filter(q=search, status=status or "")
     page = selectors.orders_page(at=timezone.now(), wanted=wanted, older_than=place)

@@ -9,7 +9,7 @@ from django.core import signing
 from django.db import IntegrityError, transaction
 from pytest_django import Settings
 
-from orders import selectors
+from orders import finding, selectors
 from orders.models import InfoRequest, Order, Outbox
 from orders.services import addressing, asking, claiming, reviewing
 from orders.services.actors import SYSTEM, Actor, NotPermitted
@@ -46,7 +46,7 @@ def token_of(asked: InfoRequest) -> str:
 
 
 def is_in_queue(order: Order, *, at: datetime) -> bool:
-    return order.reviews.filter(selectors.in_queue(at=at)).exists()
+    return order.reviews.filter(finding.in_queue(at=at)).exists()
 
 
 def last_event(order: Order) -> tuple[str, str, str]:
@@ -58,7 +58,7 @@ def test_a_question_leaves_the_queue_with_a_mail_an_event_and_the_timer(asked: I
     order = asked.review.order
 
     assert not is_in_queue(order, at=now)
-    assert order.reviews.filter(selectors.put_off(at=now)).exists()
+    assert order.reviews.filter(finding.put_off(at=now)).exists()
     mail = order.mails.get(kind="question")
     assert mail.recipient == "ann.lee@example.com"
     assert mail.subject == f"A question about order {order.number}"

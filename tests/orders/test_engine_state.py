@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orders import selectors
+from orders import engine
+from orders.engine import EngineState
 from orders.models import Outbox
-from orders.selectors import EngineState
 from orders.services import relaying
 from tests.conftest import PlaceOrder
 
@@ -25,30 +25,30 @@ def beat(queues: str = "orders, shipping", *, seconds_ago: int = 0, temporal_sec
 def test_it_is_well_while_workers_live_and_reach_temporal() -> None:
     beat()
 
-    assert selectors.engine(at=NOW).state == EngineState.WELL
+    assert engine.look(at=NOW).state == EngineState.WELL
 
 
 def test_a_silent_worker_is_none() -> None:
     beat(seconds_ago=20)
 
-    engine = selectors.engine(at=NOW)
+    seen = engine.look(at=NOW)
 
-    assert (engine.state, engine.since) == (EngineState.NO_WORKER, NOW - timedelta(seconds=20))
+    assert (seen.state, seen.since) == (EngineState.NO_WORKER, NOW - timedelta(seconds=20))
 
 
 def test_a_queue_that_nobody_serves_is_named() -> None:
     beat("shipping")
 
-    engine = selectors.engine(at=NOW)
+    seen = engine.look(at=NOW)
 
-    assert (engine.state, engine.unserved) == (EngineState.NO_WORKER, "orders")
+    assert (seen.state, seen.unserved) == (EngineState.NO_WORKER, "orders")
 
 
 @pytest.mark.parametrize("seconds", [30, None])
 def test_temporal_is_away_when_no_worker_has_reached_it_lately(seconds: int | None) -> None:
     beat(temporal_seconds_ago=seconds)
 
-    assert selectors.engine(at=NOW).state == EngineState.TEMPORAL_AWAY
+    assert engine.look(at=NOW).state == EngineState.TEMPORAL_AWAY
 
 
 def test_messages_that_do_not_get_through_are_told_although_all_seems_well(place: PlaceOrder) -> None:
@@ -56,7 +56,7 @@ def test_messages_that_do_not_get_through_are_told_although_all_seems_well(place
     place()
     Outbox.objects.update(created_at=NOW - timedelta(seconds=40))
 
-    engine = selectors.engine(at=NOW)
+    seen = engine.look(at=NOW)
 
-    assert (engine.state, engine.since) == (EngineState.BEHIND, NOW - timedelta(seconds=40))
-    assert engine.undelivered.number == 1
+    assert (seen.state, seen.since) == (EngineState.BEHIND, NOW - timedelta(seconds=40))
+    assert seen.undelivered.number == 1

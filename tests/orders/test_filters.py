@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
-from orders import filters, money, selectors
+from orders import filters, money, paging, selectors
 from orders.filters import ORDERS_SORTS, QUEUE_SORTS, Filter, Sort
 from orders.models import Order, Payment, Review
 from orders.services import reviewing
@@ -218,8 +218,8 @@ def test_every_sort_goes_page_by_page_without_losing_or_repeating_any(
     count_up_to: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(selectors, "PAGE", 2)
-    monkeypatch.setattr(selectors, "COUNT_UP_TO", count_up_to)
+    monkeypatch.setattr(paging, "PAGE", 2)
+    monkeypatch.setattr(paging, "COUNT_UP_TO", count_up_to)
     now = timezone.now()
     for n in range(5):
         order = place(lines=[NewLine("LAMP", 1 + n // 2, 50_000)])  # ties are told apart by the key

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from orders import selectors, stuck
+from orders import paging, selectors, stuck
 from orders.filters import ATTENTION, Filter, Sort
 from orders.models import Order
 
@@ -80,7 +80,7 @@ def test_what_fits_several_conditions_is_listed_alike_whether_it_is_near_or_anyw
     many: None, monkeypatch: pytest.MonkeyPatch, sort: Sort | None
 ) -> None:
     wanted = Filter(country="DE", amount_from=Decimal(10), q="example.com", sort=sort)
-    monkeypatch.setattr(selectors, "COUNT_UP_TO", 20)  # there are more
+    monkeypatch.setattr(paging, "COUNT_UP_TO", 20)  # there are more
 
     def pages() -> list[list[Order]]:
         """The first, the second, and back."""
@@ -100,7 +100,7 @@ def test_what_fits_several_conditions_is_listed_alike_whether_it_is_near_or_anyw
 
     assert near == anywhere
     assert near[0] == near[2]
-    assert [len(page) for page in near] == [selectors.PAGE] * 3
+    assert [len(page) for page in near] == [paging.PAGE] * 3
     assert {order.address_country for page in near for order in page} == {"DE"}
 
 
@@ -108,7 +108,7 @@ def test_the_queue_is_listed_alike_whether_what_fits_is_near_or_anywhere(
     many: None, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = Filter(q="example.com")
-    monkeypatch.setattr(selectors, "COUNT_UP_TO", 20)  # there are more
+    monkeypatch.setattr(paging, "COUNT_UP_TO", 20)  # there are more
 
     def pages() -> list[int]:
         first = selectors.queue_page(at=timezone.now(), wanted=wanted, viewer=alice)
@@ -118,9 +118,9 @@ def test_the_queue_is_listed_alike_whether_what_fits_is_near_or_anywhere(
     with plans() as asked:
         near = pages()
     assert any("Subquery Scan on orders_review" in plan for plan in asked), asked
-    monkeypatch.setattr(selectors, "ALONG", selectors.PAGE)
+    monkeypatch.setattr(selectors, "ALONG", paging.PAGE)
 
     anywhere = pages()
 
     assert near == anywhere
-    assert len(set(near)) == 2 * selectors.PAGE
+    assert len(set(near)) == 2 * paging.PAGE

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from orders import mine, selectors
+from orders import mine, paging
 from orders.models import Order
 from orders.services import asking, claiming, noting, preferring, reviewing
 from orders.services.actors import Actor
@@ -80,7 +80,7 @@ def test_it_goes_on_by_key(alice: User, as_alice: Actor, review: PlaceOrder, mon
         seen += [each.order.number for each in page.reviews]
         if page.older is None:
             break
-        before = selectors.Cursor.parse(str(page.older), key=selectors.REVIEW_KEY)
+        before = paging.Cursor.parse(str(page.older), key=paging.REVIEW_KEY)
 
     assert seen == [order.number for order in reversed(orders)]
 

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from orders import selectors
+from orders import paging, selectors
 from orders.filters import ORDERS_SORTS, Filter, Sort
 from orders.models import Order
 from orders.services import asking
@@ -114,7 +114,7 @@ def test_a_status_that_there_is_not_is_told(at_alices: Client) -> None:
 
 
 def test_pages_go_there_and_back(place: PlaceOrder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selectors, "PAGE", 2)
+    monkeypatch.setattr(paging, "PAGE", 2)
     now = timezone.now()
     orders = [place(placed_at=now) for _ in range(5)]  # ties are told apart by the key
     expected = [order.number for order in sorted(orders, key=lambda order: str(order.pk), reverse=True)]
@@ -136,7 +136,7 @@ def test_pages_go_there_and_back(place: PlaceOrder, monkeypatch: pytest.MonkeyPa
 
 
 def test_counting_stops_at_the_cap(place: PlaceOrder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selectors, "COUNT_UP_TO", 2)
+    monkeypatch.setattr(paging, "COUNT_UP_TO", 2)
     for _ in range(3):
         place()
 
@@ -144,7 +144,7 @@ def test_counting_stops_at_the_cap(place: PlaceOrder, monkeypatch: pytest.Monkey
 
 
 def test_links_keep_the_filter(at_alices: Client, place: PlaceOrder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selectors, "PAGE", 1)
+    monkeypatch.setattr(paging, "PAGE", 1)
     place()
     place()
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from orders import selectors
+from orders import paging, selectors
 from orders.models import Order
 from orders.services import asking, reviewing
 from orders.services.actors import Actor
@@ -132,7 +132,7 @@ def test_it_is_kept_out_of_caches(at_alices: Client) -> None:
 def test_pages_go_on_where_the_last_one_ended(
     at_alices: Client, review: PlaceOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selectors, "PAGE", 2)
+    monkeypatch.setattr(paging, "PAGE", 2)
     due = timezone.now() + timedelta(hours=1)
     orders = [review() for _ in range(5)]
     for order in orders:
@@ -145,7 +145,7 @@ def test_pages_go_on_where_the_last_one_ended(
         seen += [row.order.number for row in page.rows]
         if page.next is None:
             break
-        after = selectors.Cursor.parse(str(page.next), key=selectors.REVIEW_KEY)
+        after = paging.Cursor.parse(str(page.next), key=paging.REVIEW_KEY)
 
     assert seen == [order.number for order in orders]
     assert "Next 2" in at_alices.get("/").content.decode()
@@ -238,7 +238,7 @@ def test_catching_up_without_a_session_is_refused_without_a_redirect(client: Cli
 def test_the_page_is_light(at_alices: Client, review: PlaceOrder, settings: Settings, tmp_path: Path) -> None:
     settings.STORAGES = {"staticfiles": {"BACKEND": "orders_site.storage.DeskStaticFiles"}}
     call_command("collectstatic", "--noinput", "--ignore=admin", "--ignore=*-4*", verbosity=0)
-    for n in range(selectors.PAGE):
+    for n in range(paging.PAGE):
         review(customer_name=f"Customer the {n}th", customer_email=f"customer{n}@example.com")
 
     page = at_alices.get("/", headers={"Accept-Encoding": "gzip, br"})

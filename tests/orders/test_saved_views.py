@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from orders import filters, saved_views, selectors
+from orders import filters, paging, saved_views, selectors
 from orders.filters import STANDING_VIEWS, Filter
 from orders.models import Order, SavedView
 from orders.services import asking, viewing
@@ -61,7 +61,7 @@ def test_all_counts_take_one_query_and_stop_at_the_cap(
     monkeypatch: pytest.MonkeyPatch,
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    monkeypatch.setattr(selectors, "COUNT_UP_TO", 1)
+    monkeypatch.setattr(paging, "COUNT_UP_TO", 1)
     save(at_alices, "One", "country=DE")
     save(at_alices, "Another", "sort=amount")
 

@@ -17,8 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
+from orders.engine import WORKER_SILENT_AFTER
 from orders.roles import Role
-from orders.selectors import WORKER_SILENT_AFTER
 from temporal_workers.management.commands.worker_health import SILENT_AFTER
 from tests.production.conftest import SECONDS_TO_ANSWER, Browser, Deployment, Running
 

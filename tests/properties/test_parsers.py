@@ -22,7 +22,20 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 from pytest_django import Settings
 
-from orders import addresses, chain, cli, conventions, filters, imports, money, selectors, signed_export, webhooks
+from orders import (
+    addresses,
+    chain,
+    cli,
+    conventions,
+    filters,
+    finding,
+    imports,
+    money,
+    paging,
+    selectors,
+    signed_export,
+    webhooks,
+)
 from orders.api import endpoints, schemas
 from orders.api.problems import Problem
 from orders.api.reading import StrictJson
@@ -152,21 +165,21 @@ def test_a_filter_in_the_api_is_one_that_the_queue_has_or_is_refused(text: str) 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC)), st.uuids())  # noqa: DTZ001
 def test_a_place_in_a_list_is_read_as_it_was_written(at: datetime, key: object) -> None:
-    place = selectors.Cursor(at, str(key))
-    assert selectors.Cursor.parse(str(place), key=selectors.ORDER_KEY) == place
+    place = paging.Cursor(at, str(key))
+    assert paging.Cursor.parse(str(place), key=paging.ORDER_KEY) == place
 
 
 @given(st.one_of(TEXT, st.from_regex(r"[\d.]{0,20}~[\d~]{0,20}")), st.sampled_from(filters.QUEUE_SORTS))
 def test_what_is_no_place_in_a_list_is_refused(text: str, sort: filters.Sort) -> None:
     for read in (selectors.queue_cursor, selectors.orders_cursor):
-        with suppress(selectors.BadCursor):
+        with suppress(paging.BadCursor):
             read(text, sort)
 
 
 @given(st.one_of(st.text(max_size=60), st.text(alphabet="cs-109 :*&|!<>()'\\\u0130\u00df", max_size=30)))
 def test_any_search_is_one_that_postgresql_takes(db: None, text: str) -> None:
     assume("\x00" not in text and text.isprintable())
-    if query := selectors.prefix_query(text):
+    if query := finding.prefix_query(text):
         assert list(Order.objects.filter(search=query)[:1]) == []
 
 
