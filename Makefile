@@ -30,7 +30,7 @@ check: install ## what CI runs: linters, types, Django's own checks, then the te
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(PYTEST)
 
-chaos: install ## strike the whole desk for ten minutes and judge what is left: make chaos ARGS="--seed 7"
+chaos: install ## strike the whole desk for ten minutes and judge what is left: make chaos ARGS="--seeds 3"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: install ## measure the desk beside what it is made of: make bench ARGS="lifecycle --orders 100"

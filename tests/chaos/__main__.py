@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import os
 import secrets
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -21,7 +23,8 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from tests.chaos.desk import Desk, servers
-from tests.chaos.strikes import Strike, Striker, schedule
+from tests.chaos.disk import start_again_with_a_disk
+from tests.chaos.strikes import FILL, Strike, Striker, schedule
 from tests.chaos.traffic import SKU, Book, Door, Traffic
 
 PEOPLE = ("alice", "bob", "carol", "dana")
@@ -33,29 +36,63 @@ CALM_WITHIN = 240.0  # seconds without any change, after which the rest is given
 class Verdict:
     violations: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    summary: str = ""  # in one line
 
 
 def main() -> int:
     options = _options()
     folder = Path(options.folder or mkdtemp(prefix="countersign-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    tell(f"seed {options.seed}: {options.seconds:g} s, {options.strikes} strikes; logs in {folder}")
+    if options.seeds > 1:
+        return run_in_a_row(options, folder)
+    start_again_with_a_disk(folder, _arguments(options, options.seed, folder))
     strikes = schedule(options.seed, seconds=options.seconds, many=options.strikes)
+    tell(f"seed {options.seed}: {options.seconds:g} s, {len(strikes)} strikes; logs in {folder}")
     with servers(folder) as desk:
+        if desk.disk is None:
+            many = len(strikes)
+            strikes = [strike for strike in strikes if strike.kind != FILL]
+            tell(f"{many - len(strikes)} strikes of a full disk are left out: this system gives us no disk to fill")
         verdict = run(desk, strikes, seed=options.seed, seconds=options.seconds, rate=options.rate)
     for line in verdict.lines:
         tell(line)
     for violation in verdict.violations:
         tell(f"VIOLATION {violation}")
-    tell(f"{len(verdict.violations)} violations with seed {options.seed}")
+    if verdict.violations and desk.disk is not None:
+        tell(f"PostgreSQL's files are kept in {shutil.copytree(desk.disk, folder / 'as-left')}")
+    tell(f"seed {options.seed}: {verdict.summary}")
     return 1 if verdict.violations else 0
+
+
+def run_in_a_row(options: argparse.Namespace, folder: Path) -> int:
+    """Each seed in a process of its own; at the end a line for each."""
+    said = {}
+    for seed in range(options.seed, options.seed + options.seeds):
+        own = folder / str(seed)
+        command = [sys.executable, "-m", "tests.chaos", *_arguments(options, seed, own)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as one:
+            last = ""
+            for line in one.stdout or ():
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                last = line
+        said[seed] = one.returncode, last.partition(" ")[2].strip()
+    for seed, (status, summary) in said.items():
+        tell(summary if summary.startswith(f"seed {seed}: ") else f"seed {seed}: ended early, with status {status}")
+    return 1 if any(status for status, _ in said.values()) else 0
+
+
+def _arguments(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:
+    numbers = {"seconds": options.seconds, "strikes": options.strikes, "rate": options.rate}
+    return [f"--seed={seed}", f"--folder={folder}", *(f"--{name}={number}" for name, number in numbers.items())]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="what strikes when, and who decides what; random")
+    parser.add_argument("--seeds", type=int, default=1, help="so many in a row, from --seed on")
     parser.add_argument("--seconds", type=float, default=600, help="how long orders come in and faults strike")
-    parser.add_argument("--strikes", type=int, default=70)
+    parser.add_argument("--strikes", type=int, default=75)
     parser.add_argument("--rate", type=float, default=3.6, help="orders a second")
     parser.add_argument("--folder", help="where data and logs go; a new one")
     options = parser.parse_args()
@@ -65,10 +102,10 @@ def _options() -> argparse.Namespace:
 
 
 def run(desk: Desk, strikes: list[Strike], *, seed: int, seconds: float, rate: float) -> Verdict:
-    tokens = prepare(desk)
+    tokens, session = prepare(desk)
     desk.start_services()
     book = Book()
-    traffic = Traffic(Door(desk.addresses(), book), book, tokens, seed=seed, rate=rate)
+    traffic = Traffic(Door(desk.addresses(), book), book, tokens, session, seed=seed, rate=rate)
     striker = Striker(desk, tell, lambda: asyncio.run(repeat_news(desk, list(traffic.open), seed)))
     flow = threading.Thread(target=traffic.flow, args=[seconds])
     flow.start()
@@ -84,8 +121,10 @@ def tell(words: str) -> None:
     sys.stdout.flush()
 
 
-def prepare(desk: Desk) -> dict[str, str]:
-    """Make the database, the people, the goods; return a token for each of the people and for the shop."""
+def prepare(desk: Desk) -> tuple[dict[str, str], str]:
+    """Make the database, the people, the goods; return a token for each of the people and for the shop, and the
+    session in which one of them looks at pages.
+    """
     os.environ |= desk.environment
     import django
 
@@ -93,6 +132,7 @@ def prepare(desk: Desk) -> dict[str, str]:
     from django.contrib.auth.models import Group, User
     from django.core.management import call_command
     from django.db import connection
+    from django.test import Client
     from django.utils import timezone
 
     from orders import accounts
@@ -108,8 +148,10 @@ def prepare(desk: Desk) -> dict[str, str]:
         user = User.objects.create_user(name)
         user.groups.add(Group.objects.get(name="lead"))
         tokens[name] = clients.create_client(name=name, scopes=[ApiScope.READ, ApiScope.DECIDE], user=user, at=now)
+    browser = Client()
+    browser.force_login(User.objects.get(username=PEOPLE[0]))
     connection.close()  # none of the strikes is meant for it
-    return tokens
+    return tokens, browser.cookies["session"].value
 
 
 async def repeat_news(desk: Desk, orders: list[str], seed: int) -> None:
@@ -175,16 +217,23 @@ def judge(desk: Desk, book: Book, striker: Striker, calm: float) -> Verdict:
     statuses = Counter(order.status for order in books.orders)
     answers = Counter((answer.action, answer.told) for answer in book.answers)
     starts = {name: service.starts for name, service in desk.services.items()}
-    kinds = Counter(f"{strike.kind} {strike.target}" for strike in striker.struck)
+    orders = Order.objects.count()
+    planned = len(striker.struck) + len(striker.missed) + len(striker.errors)
+    struck = Counter(strike.sort for strike in striker.struck)
+    struck.update({strike.sort: 0 for strike in striker.missed})
     verdict.lines += [
-        f"{len(striker.struck)} strikes: {_listed(kinds)}",
-        f"{len(striker.missed)} whose step did not come in time",
+        f"struck: {_listed(struck)}",
+        f"did not strike: {_listed(Counter(strike.sort for strike in striker.missed)) or 'none'}",
         f"starts: {_listed(starts)}",
-        f"{Order.objects.count():,} orders, {Event.objects.count():,} events: {_listed(statuses)}",
+        f"{orders:,} orders, {Event.objects.count():,} events: {_listed(statuses)}",
         f"told: {_listed({f'{action} {told}': many for (action, told), many in answers.items()})}",
-        f"HTTP: {_listed(book.statuses)}",
+        f"API: {_listed(book.statuses)}; pages: {_listed(book.pages)}",
         f"calm after {calm:.0f} s",
     ]
+    verdict.summary = (
+        f"{orders:,} orders, {len(striker.struck)} of {planned} strikes struck, calm after {calm:.0f} s, "
+        f"{len(verdict.violations)} violations"
+    )
     if len(book.decided_seconds) > 1:
         cuts = quantiles(book.decided_seconds, n=100)
         verdict.lines.append(f"decisions answered within {cuts[49]:.2f} s (p50), {cuts[98]:.2f} s (p99)")

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from devstack.servers import CannotStart, PostgresServer, TemporalServer, free_port
+from tests.chaos.disk import disk_in, fill
 from tests.chaos.worker import FILE
 
 ROOT = Path(__file__).parents[2]
@@ -66,13 +67,16 @@ class Service:
                 self._begin()
 
     def signal(self, number: int) -> None:
-        """To the process and what it has started: of gunicorn, the process that serves is a child."""
-        with suppress(psutil.NoSuchProcess):
-            assert self._process is not None
-            family = [self._process, *self._process.children(recursive=True)]
-            for member in family:
-                with suppress(psutil.NoSuchProcess):
-                    member.send_signal(number)
+        """To the process and what it has started: of gunicorn, the process that serves is a child.
+
+        Raises psutil.NoSuchProcess while it is being started again.
+        """
+        assert self._process is not None
+        family = [self._process, *self._process.children(recursive=True)]
+        self._process.send_signal(number)
+        for member in family[1:]:
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(number)
 
     def stop(self) -> None:
         self._wanted.clear()
@@ -86,7 +90,10 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.postgres = PostgresServer(folder, {"max_connections": "120"})
+        self.disk = disk_in(folder) if disk_in(folder).is_mount() else None
+        settings = {"max_connections": "120", "min_wal_size": "32MB", "max_wal_size": "96MB"}
+        self.postgres = PostgresServer(self.disk or folder, settings)
+        self.postgres.log = folder / "postgres.log"
         self.temporal = TemporalServer(folder, free_port())
         self.ports = {name: free_port() for name in WEBS}
         self.services: dict[str, Service] = {}
@@ -136,6 +143,20 @@ class Desk:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
         psutil.wait_procs(family, 20)
+        self._start_postgres_again()
+
+    def fill_disk(self, seconds: float) -> Iterator[None]:
+        """PostgreSQL's; as `fill` has it. Where it has ended for that it is started again, as a supervisor would."""
+        assert self.disk is not None
+        yield from fill(self.disk, seconds)
+        with suppress(psutil.TimeoutExpired):
+            psutil.Process(self.postgres.pid).wait(2)  # it takes a moment to find that it cannot recover
+            self._start_postgres_again()
+
+    def full_disk_complaints(self) -> int:
+        return self.postgres.log.read_text(errors="replace").count("No space left on device")
+
+    def _start_postgres_again(self) -> None:
         self.postgres.stop()
         until = time.monotonic() + 60
         while True:

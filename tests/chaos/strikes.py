@@ -5,9 +5,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 
+import psutil
 import psycopg
 
 from tests.chaos.desk import WEBS, WORKERS, Desk
@@ -37,7 +38,11 @@ STEPS = {
         "record_dispatch",
     ),
 }
-PATIENCE = 20.0  # seconds until a step at which a worker is to die has to have come
+PATIENCE = 30.0  # seconds until a step at which a worker is to die has come, or what is to be struck is there
+
+
+# Only what is new finds no room, or PostgreSQL's log does not either, for which it crashes.
+FILL, DISK, DISK_AND_LOG = "fill", "PostgreSQL's disk", "PostgreSQL's disk and log"
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class Strike:
     def __str__(self) -> str:
         rest = " ".join(filter(None, (self.target, self.place)))
         return f"{self.at:6.1f} s  {self.kind} {rest}".rstrip() + (f" for {self.lasts:.0f} s" if self.lasts else "")
+
+    @property
+    def sort(self) -> str:
+        """What the verdict counts it as."""
+        what = "worker" if self.target in WORKERS else "web" if self.target in WEBS else self.target
+        return f"{self.kind} {what}" + (" in the relay" if self.place == RELAY else " at a step" if self.place else "")
 
 
 def schedule(seed: int, *, seconds: float, many: int) -> list[Strike]:
@@ -111,6 +122,10 @@ def _take_connections(at: float, chance: random.Random) -> Strike:
     return Strike(at, "take", "every connection", lasts=5)
 
 
+def _fill_disk(at: float, chance: random.Random) -> Strike:
+    return Strike(at, FILL, chance.choice([DISK, DISK_AND_LOG]), lasts=chance.uniform(4, 8))
+
+
 def _slow_bank(at: float, chance: random.Random) -> Strike:
     return Strike(at, "hold up", chance.choice(["bank", "carrier"]), lasts=chance.uniform(3, 8))
 
@@ -132,6 +147,7 @@ KINDS = (
     _crash_temporal,
     _cut_connections,
     _take_connections,
+    _fill_disk,
     _slow_bank,
     _repeat_news,
 )
@@ -150,6 +166,7 @@ class Striker:
 
     def __post_init__(self) -> None:
         self._servers = threading.Lock()  # one server's crash at a time
+        self._turns = {worker: threading.Lock() for worker in WORKERS}  # to be told where to die
         self._begun = time.monotonic()
 
     def strike_all(self, strikes: list[Strike]) -> None:
@@ -164,15 +181,24 @@ class Striker:
             thread.join()
 
     def _strike(self, strike: Strike) -> None:
+        """Insist where another strike has taken away what this one is to strike."""
         self.tell(str(strike))
-        try:
-            (self.struck if self._carry_out(strike) else self.missed).append(strike)
-        except Exception as error:  # noqa: BLE001 - a strike that fails is told with the verdict
-            self.errors.append(f"{strike}: {type(error).__name__}: {error}")
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                (self.struck if self._carry_out(strike) else self.missed).append(strike)
+                return
+            except Exception as error:  # noqa: BLE001 - a strike that fails is told with the verdict
+                if time.monotonic() > until:
+                    self.errors.append(f"{strike}: {type(error).__name__}: {error}")
+                    return
+            time.sleep(0.2)
 
     def _carry_out(self, strike: Strike) -> bool:
         if strike.place:
             return self._die_at(strike.target, strike.place)
+        if strike.kind == FILL:
+            return self._fill_disk(strike)
         deeds: dict[str, Callable[[Strike], None]] = {
             "kill -9": self._kill,
             "SIGTERM": lambda strike: self.desk.services[strike.target].signal(signal.SIGTERM),
@@ -198,17 +224,19 @@ class Striker:
     def _freeze(self, strike: Strike) -> None:
         self.desk.services[strike.target].signal(signal.SIGSTOP)
         time.sleep(strike.lasts)
-        self.desk.services[strike.target].signal(signal.SIGCONT)
+        with suppress(psutil.NoSuchProcess):  # it was killed meanwhile
+            self.desk.services[strike.target].signal(signal.SIGCONT)
 
     def _die_at(self, worker: str, place: str) -> bool:
         told = self.desk.dies_at(worker)
-        told.write_text(place)
-        until = time.monotonic() + PATIENCE
-        while told.exists():
-            if time.monotonic() > until:
-                told.unlink(missing_ok=True)
-                return False
-            time.sleep(0.1)
+        with self._turns[worker]:
+            told.write_text(place)
+            until = time.monotonic() + PATIENCE
+            while told.exists():
+                if time.monotonic() > until:
+                    told.unlink(missing_ok=True)
+                    return False
+                time.sleep(0.1)
         return True
 
     def _database(self) -> psycopg.Connection[tuple[object, ...]]:
@@ -231,7 +259,25 @@ class Striker:
                 except psycopg.OperationalError:
                     time.sleep(0.05)
 
+    def _fill_disk(self, strike: Strike) -> bool:
+        """Whether something found no room."""
+        before = self.desk.full_disk_complaints()
+        with self._servers:
+            for _ in self.desk.fill_disk(strike.lasts):
+                if strike.target == DISK_AND_LOG:
+                    with suppress(psycopg.Error):
+                        self._use_up_log()
+        return self.desk.full_disk_complaints() > before
+
+    def _use_up_log(self) -> None:
+        """Until there is no file to go on in. Raises psycopg.Error then."""
+        with self._database() as database:
+            while True:
+                database.execute("SELECT pg_logical_emit_message(true, 'chaos', '')")
+                database.execute("SELECT pg_switch_wal()")
+
     def _hold(self, ledger: str, seconds: float) -> None:
-        with suppress(psycopg.OperationalError), self._database() as database, database.transaction():
+        with closing(self._database()) as database:  # which may be cut meanwhile
+            database.execute("BEGIN")
             database.execute(f"LOCK TABLE simulator.{ledger}")
             time.sleep(seconds)

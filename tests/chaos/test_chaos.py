@@ -1,5 +1,6 @@
 """`make chaos` in short: the same processes, the same strikes, the same judge."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.timeout(600)
 
 def test_nothing_is_lost_and_nothing_is_doubled(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", "--seed=7", "--seconds=20", "--strikes=8", "--rate=1.5"],
+        [sys.executable, "-m", "tests.chaos", "--seed=57", "--seconds=28", "--strikes=8", "--rate=1.5"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -23,8 +24,7 @@ def test_nothing_is_lost_and_nothing_is_doubled(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 violations with seed 7" in done.stdout
-    assert " 30 orders, " in done.stdout
+    assert re.search(r"seed 57: 42 orders, [78] of [78] strikes struck, calm after \d+ s, 0 violations$", done.stdout)
 
 
 def test_a_seed_strikes_the_same_way_again_and_another_one_does_not() -> None:

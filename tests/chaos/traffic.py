@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -46,6 +47,7 @@ class Book:
     tried: set[str] = field(default_factory=set)  # references
     answers: list[Answer] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)  # of HTTP; 0 where there was no answer
+    pages: Counter[int] = field(default_factory=Counter)  # the same of pages
     wrong: list[str] = field(default_factory=list)  # what nobody should ever be told
     decided_seconds: list[float] = field(default_factory=list)
 
@@ -66,37 +68,51 @@ class Door:
         self, method: str, path: str, token: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any]:
         """Raises NoAnswer. A bare 500 is written down as wrong."""
+        sent = json.dumps(body) if body is not None else None
+        known = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        status, told = self._exchange(self._book.statuses, method, f"/api/v1{path}", sent, {**known, **(headers or {})})
+        if status == 500:
+            self._book.wrong.append(f"{method} {path}: a bare 500: {told[:200]!r}")
+        if status >= 500:
+            raise NoAnswer(f"{status}")
+        return status, json.loads(told)
+
+    def look(self, path: str, session: str) -> None:
+        """Open a page. One that is neither there nor says that it will be again is written down as wrong."""
+        with suppress(NoAnswer):
+            status, _ = self._exchange(self._book.pages, "GET", path, None, {"Cookie": f"session={session}"})
+            if status not in (200, 503):
+                self._book.wrong.append(f"the page {path} was answered with {status}")
+
+    def _exchange(
+        self, statuses: Counter[int], method: str, path: str, body: str | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """Raises NoAnswer where there is none."""
         self._turn += 1
         connection = http.client.HTTPConnection(self._hosts[self._turn % len(self._hosts)], timeout=TIME_OUT)
         try:
-            connection.request(
-                method,
-                f"/api/v1{path}",
-                json.dumps(body) if body is not None else None,
-                {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **(headers or {})},
-            )
+            connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
             told = response.read()
         except (OSError, http.client.HTTPException) as error:
-            self._book.statuses[0] += 1
+            statuses[0] += 1
             raise NoAnswer(type(error).__name__) from None
         finally:
             connection.close()
-        self._book.statuses[response.status] += 1
-        if response.status == 500:
-            self._book.wrong.append(f"{method} {path}: a bare 500: {told[:200]!r}")
-        if response.status >= 500:
-            raise NoAnswer(f"{response.status}")
-        return response.status, json.loads(told)
+        statuses[response.status] += 1
+        return response.status, told
 
 
 class Traffic:
     """`rate` orders a second for so long; what becomes of each is drawn from the seed before it is placed."""
 
-    def __init__(self, door: Door, book: Book, tokens: Mapping[str, str], *, seed: int, rate: float) -> None:
+    def __init__(
+        self, door: Door, book: Book, tokens: Mapping[str, str], session: str, *, seed: int, rate: float
+    ) -> None:
         self._door = door
         self._book = book
         self._tokens = tokens
+        self._session = session
         self._people = sorted(set(tokens) - {"shop"})
         self._chance = random.Random(f"traffic {seed}")  # noqa: S311 - to be the same again
         self._rate = rate
@@ -106,13 +122,25 @@ class Traffic:
         """Place and decide; return when everybody has been told something of all that they asked for."""
         begun = time.monotonic()
         under_way: list[Future[None]] = []
+        over = threading.Event()
+        looker = threading.Thread(target=self._look_on, args=[over])
+        looker.start()
         with ThreadPoolExecutor(64, thread_name_prefix="people") as people:
             for number in range(int(seconds * self._rate)):
                 time.sleep(max(0.0, begun + number / self._rate - time.monotonic()))
                 under_way.append(people.submit(self._story, number, random.Random(self._chance.random())))  # noqa: S311
+        over.set()
+        looker.join()
         for story in under_way:
             if (error := story.exception()) is not None:
                 self._book.wrong.append(f"the traffic itself: {type(error).__name__}: {error}")
+
+    def _look_on(self, over: threading.Event) -> None:
+        """Somebody has the queue open, and now and then the order that waits longest."""
+        while not over.wait(1):
+            self._door.look("/", self._session)
+            for order in list(self.open)[:1]:
+                self._door.look(f"/orders/{order}/", self._session)
 
     def _story(self, number: int, chance: random.Random) -> None:
         plot = chance.choices(list(PLOTS), [weight for weight, _ in PLOTS.values()])[0]
