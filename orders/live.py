@@ -50,7 +50,7 @@ STREAM_SECONDS = (300.0, 900.0)  # a stream ends by itself: rights are looked at
 DESK_SECONDS = 2.0
 LISTEN_CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.2, 5.0)
-FRAMES_HELD = 100  # for a browser that does not keep up; then it catches up instead
+FRAMES_HELD = 100  # pieces for a browser that does not keep up; then it catches up instead
 BATCH = 100  # more changes than this at once are told by `catch-up`
 KINDS = 24  # of viewers that are rendered for, the most frequent; others catch up
 
@@ -205,7 +205,7 @@ class Hub:
                 self._tell_all(CATCH_UP)
                 continue
             for subscriber in self.subscribers:
-                for sent in frames.get(subscriber.viewer, [CATCH_UP]):
+                if sent := frames.get(subscriber.viewer, CATCH_UP):
                     subscriber.offer(sent)
 
     def _kinds(self) -> list[Viewer]:
@@ -236,8 +236,11 @@ def connection_parameters() -> dict[str, Any]:
     return {"connect_timeout": 5, "application_name": "countersign live", **options, **parameters}
 
 
-def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) -> dict[Viewer, list[bytes]]:
-    """Frames for each kind of viewer. Runs in a thread; its connection goes back when done."""
+def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) -> dict[Viewer, bytes]:
+    """All frames for each kind of viewer, in one piece that a stream sends at once.
+
+    Runs in a thread; its connection goes back when done.
+    """
     try:
         rows = selectors.rows(changed)
         mentioned, returns = notes.unseen_by(changed), selectors.last_returns(changed)
@@ -255,7 +258,7 @@ def render_changes(changed: Collection[uuid.UUID], kinds: Collection[Viewer]) ->
         for row in rows
     }
     return {
-        viewer: [frame("change", told[row.order.pk] | {"fragments": _rows_of(row, viewer)}) for row in rows]
+        viewer: b"".join(frame("change", told[row.order.pk] | {"fragments": _rows_of(row, viewer)}) for row in rows)
         for viewer in kinds
     }
 
@@ -354,7 +357,8 @@ async def frames(subscriber: Subscriber, still_welcome: Callable[[], Awaitable[b
         while (left := until - loop.time()) > 0:
             sent: bytes | None = PING
             with contextlib.suppress(TimeoutError):
-                sent = await asyncio.wait_for(subscriber.frames.get(), min(PING_SECONDS, left))
+                async with asyncio.timeout(min(PING_SECONDS, left)):  # `wait_for` would make a task of each wait
+                    sent = await subscriber.frames.get()
             if sent is None:
                 return
             if loop.time() >= look_again:

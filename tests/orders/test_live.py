@@ -166,6 +166,21 @@ async def test_many_events_of_one_transaction_are_told_once(
     assert operator.frames.empty()
 
 
+async def test_orders_that_change_together_are_told_in_one_piece(operator: live.Subscriber, place: PlaceOrder) -> None:
+    def together() -> set[str]:
+        with transaction.atomic():
+            return {str(place().pk) for _ in range(3)}
+
+    placed = await in_thread(together)
+
+    piece = b""
+    async with asyncio.timeout(SECONDS):
+        while not piece.startswith(b"event: change"):
+            piece = await operator.frames.get() or b""
+    told = [read(frame) for frame in piece.split(b"\n\n") if frame]
+    assert {(event, data["order"]) for event, data in told} == {("change", order) for order in placed}
+
+
 async def test_what_was_rolled_back_is_not_told(
     order_in_review: Order, operator: live.Subscriber, as_alice: Actor, place: PlaceOrder
 ) -> None:
