@@ -34,8 +34,7 @@ def main() -> int:
         django.setup()
         logging.getLogger("orders").setLevel(logging.WARNING)  # not a line for each step of each order
         measured = _measure(part, found, options)
-    for row in measured.rows:
-        tell(str(row))
+    print(*measured.rows, *measured.details, sep="\n")
     if options.write:
         Page(ROOT / "docs").keep(part, measured, options=given, load=os.getloadavg()[0])
     return 1 if any(row.is_met is False for row in measured.rows) else 0
