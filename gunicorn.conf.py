@@ -77,3 +77,9 @@ def post_worker_init(worker: Any) -> None:
         worker.handle_exit_signal()
 
     worker.loop.add_signal_handler(signal.SIGTERM, stop)
+
+
+def worker_exit(_: Any, __: Any) -> None:
+    from orders import tracing
+
+    tracing.end()

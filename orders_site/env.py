@@ -112,6 +112,21 @@ def env_networks(name: str, default: str) -> list[IPv4Network | IPv6Network]:
         raise ImproperlyConfigured(f"{name} must be addresses with commas between, not {', '.join(told)}.") from None
 
 
+def env_url(name: str, *, such_as: str) -> str:
+    """Read an http or https address; empty where there is none. The text of an error does not quote it: it may hold a
+    password.
+    """
+    raw = os.environ.get(name, "")
+    try:
+        parts = urlsplit(raw)
+        well_made = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        well_made = False
+    if raw and not (well_made and raw.isprintable() and " " not in raw):
+        raise ImproperlyConfigured(f"{name} must be an address such as {such_as}.")
+    return raw
+
+
 def env_path(name: str, default: Path) -> Path:
     raw = os.environ.get(name, "")
     return Path(raw) if raw else default

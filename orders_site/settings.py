@@ -19,6 +19,7 @@ from orders_site.env import (
     env_mailbox,
     env_networks,
     env_str,
+    env_url,
     mail_server_from_url,
 )
 
@@ -271,6 +272,11 @@ EMAIL_TIMEOUT = 10  # seconds
 METRICS_TOKEN = env_str("METRICS_TOKEN")
 WORKER_METRICS_BIND = env_str("WORKER_METRICS_BIND")
 
+# Traces, by OpenTelemetry. The SDK itself reads its other variables, such as OTEL_EXPORTER_OTLP_HEADERS.
+OTEL_EXPORTER_OTLP_ENDPOINT = env_url("OTEL_EXPORTER_OTLP_ENDPOINT", such_as="http://localhost:4318")
+if OTEL_EXPORTER_OTLP_ENDPOINT:
+    MIDDLEWARE.insert(0, "orders.spans.request_spans")
+
 LOG_FORMAT = env_str("LOG_FORMAT", "line")
 if LOG_FORMAT not in ("line", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT must be line or json, not {LOG_FORMAT!r}.")
@@ -290,6 +296,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env_str("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.server": {"level": "WARNING"},
+        "opentelemetry": {"level": "ERROR"},  # an endpoint that is away: once a batch is given up, not at each try
         "temporalio.activity": {"level": "ERROR"},  # failed attempts are told by temporal_workers.attempts
     },
 }

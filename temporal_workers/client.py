@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
+from orders import tracing
 from temporal_workers.encrypting import converter
 
 # With the server away, the SDK's own defaults block a call for about ten seconds.
@@ -38,7 +39,18 @@ async def connect(*, lazy: bool) -> Client:
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", DEFAULT_ADDRESS)
     retries = _RETRIES if lazy else None
-    return await Client.connect(**config, lazy=lazy, retry_config=retries, data_converter=converter())
+    return await Client.connect(
+        **config, lazy=lazy, retry_config=retries, data_converter=converter(), interceptors=_interceptors()
+    )
+
+
+def _interceptors() -> list[Interceptor]:
+    """The workers that are made with a client have those of it as well."""
+    if not tracing.is_on():
+        return []
+    from temporal_workers.tracing import Tracing
+
+    return [Tracing()]
 
 
 def is_away(error: BaseException) -> bool:

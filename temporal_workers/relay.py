@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from orders import tracing
 from orders.models import Outbox
 from orders.services import relaying
 from temporal_workers.client import CALL_TIMEOUT, is_away
@@ -79,7 +80,21 @@ class Relay(Listener):
         return await asyncio.gather(*(self._deliver_one(message) for message in messages))
 
     async def _deliver_one(self, message: Outbox) -> str:
-        """Deliver one message; answer with what Temporal has against it, if anything.
+        """Deliver one message within the trace that it was written in; it has waited since then."""
+        with tracing.span(
+            f"outbox {message.message}",
+            "producer",
+            parent=message.traceparent,
+            begun_at=message.created_at,
+            unless=TemporalAway,
+            order=message.order.number,
+        ) as finish:
+            wrong = await self._tell_temporal(message)
+            finish(failed=bool(wrong))
+            return wrong
+
+    async def _tell_temporal(self, message: Outbox) -> str:
+        """Start or signal a workflow; answer with what Temporal has against it, if anything.
 
         A signal starts the workflow too, should Temporal have lost it. One that has ended needs no news. A refund
         has a workflow of its own.

@@ -34,6 +34,7 @@ from temporal_workers.providers.simulated_fraud import SimulatedFraudCheck
 from temporal_workers.providers.webhooks import BankLife
 from temporal_workers.reconciler import keep_schedule
 from temporal_workers.relay import Relay
+from temporal_workers.tracing import calls_of
 from temporal_workers.workflows.order import OrderWorkflow
 from temporal_workers.workflows.reconcile import ReconcileWorkflow
 from temporal_workers.workflows.refund import RefundWorkflow
@@ -88,12 +89,15 @@ def _orders(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
     # Only orders that were started under the assignment's profile ask the shop, whatever the profile is by now.
     shop = AssignmentShop(settings.ASSIGNMENT_SECONDS)
     return [OrderWorkflow, RefundWorkflow, ReconcileWorkflow], implementations(
-        order_steps, PaymentCalls(_payments(ledger)), FraudCalls(_fraud_check()), ShopCalls(shop)
+        order_steps,
+        PaymentCalls(calls_of("bank", _payments(ledger))),
+        FraudCalls(calls_of("fraud check", _fraud_check())),
+        ShopCalls(calls_of("shop", shop)),
     )
 
 
 def _shipping(ledger: Ledger) -> tuple[list[type], list[Callable[..., Any]]]:
-    return [ShippingWorkflow], implementations(shipping_steps, CarrierCalls(_carrier(ledger)))
+    return [ShippingWorkflow], implementations(shipping_steps, CarrierCalls(calls_of("carrier", _carrier(ledger))))
 
 
 def _payments(ledger: Ledger) -> PaymentProvider:

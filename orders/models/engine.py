@@ -17,6 +17,7 @@ class Outbox(models.Model):
     delivered_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     last_error = models.CharField(max_length=300, blank=True)
+    traceparent = models.CharField(max_length=55, blank=True, db_default="", help_text="The span that wrote it.")
 
     class Meta:
         ordering = ["id"]

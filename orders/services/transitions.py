@@ -15,6 +15,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from psycopg.errors import LockNotAvailable
 
+from orders import tracing
 from orders.models import ActorKind, Event, Order, Outbox
 from orders.services import mailing
 from orders.services.actors import SYSTEM, Actor
@@ -170,7 +171,10 @@ def tell_engine(order: Order, message: str, *, at: datetime, **payload: str) -> 
 
 def tell_engine_of_all(orders: Iterable[Order], message: str, *, at: datetime, **payload: str) -> None:
     """A message for each order's own workflow."""
-    Outbox.objects.bulk_create(Outbox(order=order, message=message, payload=payload, created_at=at) for order in orders)
+    span = tracing.traceparent()  # the relay, in another process, goes on with this trace
+    Outbox.objects.bulk_create(
+        Outbox(order=order, message=message, payload=payload, created_at=at, traceparent=span) for order in orders
+    )
 
 
 def words(status: Status) -> str:

@@ -113,3 +113,18 @@ def test_only_services_write() -> None:
 def test_accounts_write_no_order() -> None:
     named = {name for name in imports(ROOT / "orders/accounts.py") if is_of(name, "orders.models")}
     assert named == set()
+
+
+def test_opentelemetry_is_imported_by_one_module_and_that_only_where_there_is_somewhere_to_send_traces() -> None:
+    """Nor by what others import, which the processes of tests/e2e and of tests/temporal_workers show: see there."""
+    spans, door = ROOT / "orders/spans.py", ROOT / "orders/tracing.py"
+    named = {
+        path: set(imports(path))
+        for path in sources(*PACKAGES)
+        if "opentelemetry" in (text := path.read_text()) or "spans" in text
+    }
+    at_once = [node for node in ast.parse(door.read_text()).body if isinstance(node, ast.ImportFrom)]
+
+    assert {path for path, names in named.items() if any(is_of(name, "opentelemetry") for name in names)} == {spans}
+    assert {path for path, names in named.items() if any(is_of(name, "orders.spans") for name in names)} == {door}
+    assert "orders.spans" not in {node.module for node in at_once}

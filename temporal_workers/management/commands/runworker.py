@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
+from orders import tracing
 from temporal_workers import telemetry, worker
 
 LOCK_WAIT = "1500ms"  # as long as the web waits; a database step may take longer, see workflows/steps.py
@@ -27,8 +28,10 @@ class Command(BaseCommand):
                 telemetry.expose_figures(settings.WORKER_METRICS_BIND)
             except ImproperlyConfigured as wrong:
                 raise CommandError(str(wrong)) from None
+        tracing.begin("countersign-worker")
         roles = worker.ROLES if role == "all" else (role,)
         asyncio.run(_serve(roles))
+        tracing.end()
         worker.leave(0)
 
 
