@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,8 +155,8 @@ def prepare(desk: Desk) -> tuple[dict[str, str], str]:
     return tokens, browser.cookies["session"].value
 
 
-async def repeat_news(desk: Desk, orders: list[str], seed: int) -> None:
-    """Send messages that were delivered before once more, thrice each and in disorder."""
+async def repeat_news(desk: Desk, orders: list[str], seed: int) -> int:
+    """Send messages that were delivered before once more, thrice each and in disorder; say how many came."""
     from temporalio.client import Client
     from temporalio.service import RPCError
 
@@ -171,11 +172,12 @@ async def repeat_news(desk: Desk, orders: list[str], seed: int) -> None:
         )
         sent = [(order_workflow_id(order), name, News(by or "", row)) async for order, name, by, row in found] * 3
     chance.shuffle(sent)
+    many = 0
     for workflow_id, name, news in sent:
-        try:
+        with suppress(RPCError):  # it has ended, or Temporal is away
             await client.get_workflow_handle(workflow_id).signal(name, news)
-        except RPCError:  # it has ended, or Temporal is away
-            continue
+            many += 1
+    return many
 
 
 def wait_for_calm() -> float:

@@ -121,7 +121,7 @@ class Desk:
             environment = self.environment | {"WEB_BIND": f"127.0.0.1:{port}"}
             self._start(name, [sys.executable, "-m", "gunicorn"], environment)
         for address in self.addresses():
-            until = time.monotonic() + 60
+            until = time.monotonic() + 120
             while not _answers(address):
                 if time.monotonic() > until:
                     raise CannotStart(f"{address} does not answer: see {self.folder}")

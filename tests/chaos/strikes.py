@@ -159,9 +159,9 @@ class Striker:
 
     desk: Desk
     tell: Callable[[str], None]
-    repeat_news: Callable[[], None]
+    repeat_news: Callable[[], int]  # how many messages
     struck: list[Strike] = field(default_factory=list)
-    missed: list[Strike] = field(default_factory=list)  # the step at which a worker was to die did not come in time
+    missed: list[Strike] = field(default_factory=list)  # what was to be struck did not come in time
     errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -195,37 +195,41 @@ class Striker:
             time.sleep(0.2)
 
     def _carry_out(self, strike: Strike) -> bool:
+        """Whether it has struck anything."""
         if strike.place:
             return self._die_at(strike.target, strike.place)
-        if strike.kind == FILL:
-            return self._fill_disk(strike)
-        deeds: dict[str, Callable[[Strike], None]] = {
+        deeds: dict[str, Callable[[Strike], bool]] = {
             "kill -9": self._kill,
-            "SIGTERM": lambda strike: self.desk.services[strike.target].signal(signal.SIGTERM),
+            "SIGTERM": lambda strike: self._signal(strike.target, signal.SIGTERM),
             "SIGSTOP": self._freeze,
             "cut": lambda _: self._cut_connections(),
             "take": lambda strike: self._take_connections(strike.lasts),
+            FILL: self._fill_disk,
             "hold up": lambda strike: self._hold(strike.target, strike.lasts),
-            "repeat": lambda _: self.repeat_news(),
+            "repeat": lambda _: self._repeat(),
         }
-        deeds[strike.kind](strike)
+        return deeds[strike.kind](strike)
+
+    def _signal(self, name: str, number: int) -> bool:
+        self.desk.services[name].signal(number)
         return True
 
-    def _kill(self, strike: Strike) -> None:
+    def _kill(self, strike: Strike) -> bool:
         if strike.target in self.desk.services:
-            self.desk.services[strike.target].signal(signal.SIGKILL)
-            return
+            return self._signal(strike.target, signal.SIGKILL)
         with self._servers:
             if strike.target == "PostgreSQL":
                 self.desk.crash_postgres()
             else:
                 self.desk.crash_temporal(strike.lasts)
+        return True
 
-    def _freeze(self, strike: Strike) -> None:
+    def _freeze(self, strike: Strike) -> bool:
         self.desk.services[strike.target].signal(signal.SIGSTOP)
         time.sleep(strike.lasts)
         with suppress(psutil.NoSuchProcess):  # it was killed meanwhile
             self.desk.services[strike.target].signal(signal.SIGCONT)
+        return True
 
     def _die_at(self, worker: str, place: str) -> bool:
         told = self.desk.dies_at(worker)
@@ -242,22 +246,25 @@ class Striker:
     def _database(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(self.desk.postgres.url, autocommit=True)
 
-    def _cut_connections(self) -> None:
+    def _cut_connections(self) -> bool:
         with self._servers, self._database() as database:
-            database.execute(
+            cut = database.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
+        return cut.rowcount > 0
 
-    def _take_connections(self, seconds: float) -> None:
+    def _take_connections(self, seconds: float) -> bool:
         """All that are left, those for superusers too, and each that somebody gives back meanwhile."""
-        until = time.monotonic() + seconds
+        until, are_all = time.monotonic() + seconds, False
         with self._servers, ExitStack() as taken:
             while time.monotonic() < until:
                 try:
                     taken.enter_context(self._database())
                 except psycopg.OperationalError:
+                    are_all = True
                     time.sleep(0.05)
+        return are_all
 
     def _fill_disk(self, strike: Strike) -> bool:
         """Whether something found no room."""
@@ -276,8 +283,17 @@ class Striker:
                 database.execute("SELECT pg_logical_emit_message(true, 'chaos', '')")
                 database.execute("SELECT pg_switch_wal()")
 
-    def _hold(self, ledger: str, seconds: float) -> None:
+    def _hold(self, ledger: str, seconds: float) -> bool:
         with closing(self._database()) as database:  # which may be cut meanwhile
             database.execute("BEGIN")
             database.execute(f"LOCK TABLE simulator.{ledger}")
             time.sleep(seconds)
+        return True
+
+    def _repeat(self) -> bool:
+        until = time.monotonic() + PATIENCE
+        while not self.repeat_news():
+            if time.monotonic() > until:
+                return False
+            time.sleep(1)
+        return True
