@@ -236,6 +236,9 @@ def judge(desk: Desk, book: Book, striker: Striker, calm: float) -> Verdict:
         f"{orders:,} orders, {len(striker.struck)} of {planned} strikes struck, calm after {calm:.0f} s, "
         f"{len(verdict.violations)} violations"
     )
+    if desk.disk is not None:
+        there = shutil.disk_usage(desk.disk)
+        verdict.lines.append(f"PostgreSQL's disk: {there.used >> 20} of {there.total >> 20} MB in use")
     if len(book.decided_seconds) > 1:
         cuts = quantiles(book.decided_seconds, n=100)
         verdict.lines.append(f"decisions answered within {cuts[49]:.2f} s (p50), {cuts[98]:.2f} s (p99)")
