@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from statistics import quantiles
 
+import psutil
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
@@ -14,8 +15,8 @@ from orders.accounts import create_seed_operators
 from orders.models import Order
 from orders.states import Status
 from tests.bench.lifecycle import WARM, place, wait_until
-from tests.bench.servers import Servers
-from tests.bench.table import Found, Row, at_most
+from tests.bench.servers import Servers, computed
+from tests.bench.table import Found, Row, at_most, explained
 from tests.bench.web import Web, running_web, session_of
 from tests.e2e.stack import chromium
 from tests.servers import look_for_chromium
@@ -42,10 +43,16 @@ def measure(servers: Servers, tell: Callable[[str], None], *, clicks: int, per_s
     sessions = [session_of(operator) for operator in create_seed_operators()[:2]]
     place(2 * clicks, waiting=True)
     os.environ |= look_for_chromium()
-    return Found([_row(servers, tell, sessions, clicks, per_second, with_worker=there) for there in (False, True)])
+    found = [_watched(servers, tell, sessions, clicks, per_second, with_worker=there) for there in (False, True)]
+    without, beside = (cores for _, cores in found)
+    lines = {name: [without.get(name, 0.0), busy] for name, busy in beside.items()}
+    columns = ["workers elsewhere", "workers here"]
+    return Found(
+        [row for row, _ in found], explained("Who computes while screens are watched", columns, lines, "cores")
+    )
 
 
-def _row(
+def _watched(
     servers: Servers,
     tell: Callable[[str], None],
     sessions: Sequence[str],
@@ -53,26 +60,30 @@ def _row(
     per_second: float,
     *,
     with_worker: bool,
-) -> Row:
+) -> tuple[Row, Mapping[str, float]]:
+    """The row, and how many cores each process had at work."""
     began = datetime.now(UTC)
     placed = Order.objects.filter(placed_at__gte=began)
     completed = placed.filter(status=Status.COMPLETED)
     with running_web(servers) as web, ExitStack() as stack:
-        if with_worker:
-            stack.enter_context(servers.running(["manage.py", "runworker"], servers.environment))
+        processes = servers.processes | {"web": web.process}
         stream = ["-m", "tests.bench.stream", str(per_second)]
-        stack.enter_context(servers.running(stream, servers.environment))
+        processes["who places them"] = stack.enter_context(servers.running(stream, servers.environment))
+        if with_worker:
+            worker = servers.running(["manage.py", "runworker"], servers.environment)
+            processes["workers"] = stack.enter_context(worker)
         wait_until((completed if with_worker else placed).count, WARM)
-        before, since = (placed.count(), completed.count()), time.monotonic()
+        before, since, spent = (placed.count(), completed.count()), time.monotonic(), _spent(processes)
         took = _in_browsers(web, sessions, clicks)
         seconds = time.monotonic() - since
-        came, went = (
-            (query.count() - known) / seconds for query, known in zip((placed, completed), before, strict=True)
-        )
-    cuts = quantiles(took, n=20)
-    meanwhile = f"{came:.0f} orders a second come" + (f" and {went:.1f} are carried on" if with_worker else "")
+        cores = {name: (now - spent[name]) / seconds for name, now in _spent(processes).items()}
+        came, went = (now.count() - known for now, known in zip((placed, completed), before, strict=True))
+    cuts = quantiles(took, n=20, method="inclusive")
+    meanwhile = f"{came / seconds:.0f} orders a second come"
+    if with_worker:
+        meanwhile += f" and {went / seconds:.1f} are carried to their end"
     tell(f"{clicks} clicks while {meanwhile}: p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms, longest {took[-1]:.0f} ms")
-    return at_most(
+    row = at_most(
         1.0,
         what=f"p95 from a click to the other operator's screen (p50: {cuts[9]:.0f} ms), while {meanwhile}",
         ours=cuts[18],
@@ -80,6 +91,14 @@ def _row(
         theirs=WITHIN_MS,
         unit="ms",
     )
+    return row, cores
+
+
+def _spent(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
+    """Seconds of CPU, the whole machine's last: browsers and all."""
+    machine = psutil.cpu_times()
+    busy = float(machine.user + machine.nice + machine.system + machine.irq + machine.softirq)
+    return {name: computed(process) for name, process in processes.items()} | {"the whole machine": busy}
 
 
 def _in_browsers(web: Web, sessions: Sequence[str], clicks: int) -> list[float]:
