@@ -18,14 +18,15 @@ from temporalio.worker import Replayer
 
 from devstack.servers import free_port
 from orders import tracing
-from orders.models import Order, Outbox
-from orders.services import reviewing
+from orders.models import ApiScope, Order, Outbox
+from orders.services import clients, reviewing
 from orders_site.env import env_url
 from temporal_workers import contracts
 from temporal_workers.client import connect
 from temporal_workers.relay import TemporalAway
 from temporal_workers.tracing import Tracing
 from temporal_workers.workflows.order import OrderWorkflow
+from tests.api.calls import send
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, wait_for_status
 
@@ -165,7 +166,8 @@ def test_an_answer_waits_for_no_collector(
     collector: Collector, place: PlaceOrder, alice: User, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     tracing.end()
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")  # ms
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")  # ms: it asks the collector at once
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")  # s: and does not give up
     tracing.begin("test")
     collector.answers.clear()
     first, second = in_review(place()), in_review(place())
@@ -191,6 +193,26 @@ def test_an_endpoint_that_is_away_breaks_nothing(
 
     order.refresh_from_db()
     assert order.status == "approved"
+
+
+def test_an_order_that_a_program_places_begins_a_trace(collector: Collector, goods: object) -> None:
+    token = clients.create_client(name="shop", scopes=[ApiScope.PLACE], user=None, at=datetime.now(UTC))
+    order = {
+        "reference": "web-1",
+        "customer_name": "Ann Lee",
+        "customer_email": "ann.lee@example.com",
+        "address": {"country": "DE", "line1": "Lindenstr. 4", "city": "Berlin", "postal_code": "10969"},
+        "currency": "EUR",
+        "lines": [{"sku": "LAMP", "quantity": 2, "unit_price_minor": 60_000}],
+    }
+
+    assert send(Client(headers={"Authorization": f"Bearer {token}"}), order).status_code == 201
+    tracing.end()
+
+    (span,) = collector.spans()
+    written_by = f"00-{span.trace_id.hex()}-{span.span_id.hex()}-"
+    assert span.name == "POST api:place"
+    assert Outbox.objects.get(message="start").traceparent.startswith(written_by)
 
 
 def test_nobody_from_outside_chooses_the_trace(collector: Collector, place: PlaceOrder, alice: User) -> None:
