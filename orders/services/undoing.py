@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from orders.models import Decision, Event, Order, Payment, Product, Reservation
+from orders.models import Decision, Event, Order, Payment, Product, Reservation, Shipment
 from orders.services import holding
 from orders.services.actors import SYSTEM, Actor, authorise
 from orders.services.paying import MoneyMove
@@ -105,7 +105,7 @@ def begin_refund(*, order_id: uuid.UUID, at: datetime) -> MoneyMove:
         if charge is None:
             return MoneyMove(order.status_now)
         refund, _ = Payment.objects.get_or_create(
-            idempotency_key=f"order-{order.id}:refund",
+            idempotency_key=_refund_key(order),
             defaults={
                 "order": order,
                 "kind": Payment.Kind.REFUND,
@@ -130,7 +130,7 @@ def record_refund(*, order_id: uuid.UUID, reference: str, at: datetime) -> Statu
     """Record the refund; an empty `reference` says that the provider had never charged."""
     with transaction.atomic():
         order = lock(order_id)
-        refund = order.payments.filter(idempotency_key=f"order-{order.id}:refund", status=Payment.State.PROCESSING)
+        refund = order.payments.filter(idempotency_key=_refund_key(order), status=Payment.State.PROCESSING)
         if reference:
             refunded = refund.update(status=Payment.State.SUCCEEDED, provider_reference=reference, settled_at=at)
             charge_is = Payment.State.SUCCEEDED
@@ -172,8 +172,33 @@ def note_undo_trouble(*, order_id: uuid.UUID, entry: str, attempt: int, error: s
 
 
 def finish_undo(*, order_id: uuid.UUID, at: datetime) -> Status:
+    """End the order, unless there is still something to undo: then it stays as it is.
+
+    The run may know of less than was done: a worker or Temporal may have died with what had just been done.
+    """
     with transaction.atomic():
         order = lock(order_id)
-        if may(order.status_now, Action.FINISH_UNDO):
+        if may(order.status_now, Action.FINISH_UNDO) and not _is_left_to_undo(order):
             transition(order, Action.FINISH_UNDO, actor=SYSTEM, at=at, outcome=order.outcome)
         return order.status_now
+
+
+def _is_left_to_undo(order: Order) -> bool:
+    """Whether the order holds goods, money is under way or kept, or a package may still leave."""
+    charges = order.payments.filter(kind=Payment.Kind.CHARGE)
+    refunds = order.payments.filter(idempotency_key=_refund_key(order))
+    is_kept = charges.filter(status=Payment.State.SUCCEEDED).exists() and not refunds.exists()
+    packed = Shipment.objects.filter(order=order).exclude(
+        status__in=[Shipment.State.DISPATCHED, Shipment.State.RECALLED]
+    )
+    return (
+        order.reservations.filter(state=Reservation.State.HELD).exists()
+        or is_kept
+        or refunds.filter(status=Payment.State.PROCESSING).exists()
+        or charges.filter(status__in=[Payment.State.CREATED, *UNANSWERED]).exists()
+        or packed.exists()
+    )
+
+
+def _refund_key(order: Order) -> str:
+    return f"order-{order.id}:refund"

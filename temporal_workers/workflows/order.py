@@ -96,6 +96,7 @@ class OrderWorkflow:
         self._release = Compensation(Undo.RELEASE, self._release_stock)
         self._refund = Compensation(Undo.REFUND, self._refund_payment)
         self._recall = Compensation(Undo.RECALL, self._recall_package)
+        self._all = (self._release, self._refund, self._recall)
 
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
@@ -178,7 +179,7 @@ class OrderWorkflow:
         received = await workflow.execute_local_activity(contracts.receive_order, self._step, **DATABASE)
         if received.status in MAY_BE_UNDONE and (received.status in UNDOING or workflow.patched(UNDOES_WHAT_IT_FINDS)):
             # Temporal had lost this order in the middle. Each entry does what is left of it.
-            self._compensations += [self._release, self._refund, self._recall]
+            self._compensations += self._all
         self._go_on(received.status)
 
     async def _ask_the_shop(self) -> None:
@@ -350,7 +351,15 @@ class OrderWorkflow:
     # Undoing
 
     async def _undo(self) -> None:
-        """Unwind the stack, last step first. An order that ended with nothing done has an empty one."""
+        """Unwind the stack, and then, where the row knows of more than is on it, all there can be."""
+        await self._unwind()
+        if self._status in UNDOING:
+            # Steps were taken by a task that Temporal never heard of, before the one that found the order cancelled.
+            self._compensations += self._all
+            await self._unwind()
+
+    async def _unwind(self) -> None:
+        """Undo what is on the stack, last step first. An order that ended with nothing done has an empty one."""
         while self._compensations and self._status in UNDOING:
             await self._until_undone(self._compensations[-1])
             self._compensations.pop()

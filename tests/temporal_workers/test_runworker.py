@@ -21,7 +21,7 @@ from django.db import connection, transaction
 
 from devstack.servers import free_port
 from orders.models import Heartbeat, Order
-from orders.services import reviewing
+from orders.services import reviewing, undoing
 from orders.services.actors import Actor
 from orders.services.placing import NewLine
 from temporal_workers.telemetry import expose_figures
@@ -133,10 +133,16 @@ def test_a_place_for_figures_that_is_taken_is_told_in_one_sentence() -> None:
 
 
 def test_the_second_sigterm_stops_at_once(worker_process: WorkerProcess, place: PlaceOrder) -> None:
-    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as ledger:
-        ledger.execute("LOCK TABLE simulator.bank")  # the bank does not answer as long as this is held
+    with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as bank:
+        bank.execute("LOCK TABLE simulator.bank")  # the bank does not answer as long as this is held
         order = place(lines=[NewLine("RUG", 1, 5_000)])
         wait_until(lambda: "charge_requested" in events_of(order))
+        ends = time.monotonic() + 30
+        while not ledger(
+            "SELECT FROM pg_locks WHERE relation = 'simulator.bank'::regclass AND NOT granted"
+        ):  # a bank that nobody has asked yet holds up no worker
+            assert time.monotonic() < ends
+            time.sleep(0.02)
 
         worker_process.signal(signal.SIGTERM)
         worker_process.wait_for_line("Draining")
@@ -212,6 +218,35 @@ def test_orders_outlive_a_worker_killed_between_each_effect_and_its_record_and_w
 
     assert_all_is_well_with(order)
     assert_all_is_well_with(other)
+
+
+HOLD_UP = """
+    CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END';
+    CREATE TRIGGER hold_up BEFORE INSERT ON orders_event FOR EACH ROW
+        WHEN (NEW.type = 'charge_requested') EXECUTE FUNCTION hold_up();
+"""
+
+
+def test_what_was_done_by_a_task_that_temporal_never_heard_of_is_undone(
+    worker_process: WorkerProcess, place: PlaceOrder, as_alice: Actor
+) -> None:
+    with psycopg.connect(database_url(), autocommit=True) as somebody:
+        somebody.execute(HOLD_UP)
+        somebody.execute("SELECT pg_advisory_lock(1)")  # so that the task in which goods are reserved cannot end
+        order = place(lines=[NewLine("RUG", 1, 5_000)])
+        wait_until(lambda: "reserve" in events_of(order))
+        worker_process.signal(signal.SIGKILL)
+        worker_process.wait()
+        somebody.execute("SELECT pg_advisory_unlock(1)")
+        somebody.execute("DROP FUNCTION hold_up CASCADE")
+    undoing.cancel(order_id=order.pk, actor=as_alice, at=datetime.now(UTC), reason="")
+
+    worker_process.start()
+
+    wait_for_status(order, "cancelled")
+    assert {"charge_cancelled", "release"} < set(events_of(order))
+    assert judge.unsafe(judge.read_books(ledger, only=[order.pk]), {"RUG": 1_000}) == []
 
 
 def test_orders_go_on_when_every_database_connection_is_cut(
