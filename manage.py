@@ -6,7 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
 
 def main(arguments: list[str]) -> None:
@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> None:
         if "--traceback" in arguments:
             raise
         sys.exit(str(problem))
-    except OperationalError as problem:
+    except (OperationalError, InterfaceError) as problem:
         if "--traceback" in arguments:
             raise
         reason = str(problem).strip().partition("\n")[0]

@@ -50,7 +50,7 @@ STREAM_SECONDS = (300.0, 900.0)  # a stream ends by itself: rights are looked at
 DESK_SECONDS = 2.0
 LISTEN_CHECK_SECONDS = 30.0
 RETRY_SECONDS = (0.2, 5.0)
-FRAMES_HELD = 100  # pieces for a browser that does not keep up; then it catches up instead
+FRAMES_HELD = 30  # pieces of up to BATCH changes, for a browser that does not keep up; then it catches up instead
 BATCH = 100  # more changes than this at once are told by `catch-up`
 KINDS = 24  # of viewers that are rendered for, the most frequent; others catch up
 

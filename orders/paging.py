@@ -63,7 +63,7 @@ class Count:
 
 
 def capped(number: int) -> Count:
-    """Of what was capped_count up to one more than the cap."""
+    """Of what was counted up to one more than the cap."""
     return Count(min(number, COUNT_UP_TO), number > COUNT_UP_TO)
 
 

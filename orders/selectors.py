@@ -398,7 +398,7 @@ def walk(
 
 
 def _rows_that_fit(
-    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, by: "By"
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, by: By
 ) -> QuerySet[Any, Any]:
     """What a list of orders that is sorted so is read from: orders, or reviews with their orders."""
     if not by.of_reviews:

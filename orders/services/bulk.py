@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
+from orders import outage
 from orders.models import Bulk, BulkMember, Order, Review
 from orders.services import claiming, holding, reviewing
 from orders.services.actors import Actor, NotPermitted, authorise
@@ -190,7 +191,7 @@ def carry_out(*, bulk_id: uuid.UUID, at: datetime, most: int | None = None) -> b
     tried: list[int] = []
     try:
         return _carry_out(bulk_id, at=at, most=most, tried=tried)
-    except (OperationalError, InterfaceError):
+    except outage.AWAY:
         raise  # the database is away: no order is to blame
     except Exception:
         if not tried:

@@ -25,7 +25,8 @@ def main() -> int:
     options = _options()
     given = [argument for argument in sys.argv[1:] if argument not in PARTS]
     if len(options.parts) > 1:
-        return max([subprocess.call([sys.executable, "-m", "tests.bench", part, *given]) for part in options.parts])
+        statuses = [subprocess.call([sys.executable, "-m", "tests.bench", part, *given]) for part in options.parts]
+        return 1 if any(statuses) else 0
     (part,) = options.parts
     with TemporaryDirectory(prefix="countersign-bench-") as folder, servers(Path(folder)) as found:
         os.environ |= found.environment

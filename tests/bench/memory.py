@@ -42,7 +42,7 @@ def measure(servers: Servers, tell: Callable[[str], None], *, count: int) -> Fou
     rows = []
     for name in held[0]:
         before, end = (min(figures[name] for figures in some) for some in (held[-6:-3], held[-3:]))
-        what, against = f"Memory of {name} after {count:,} orders", f"after {count // 2:,}"
+        what, against = f"Memory of {name}, the least at 80 to 100 % of {count:,} orders", "at 50 to 70 %"
         if name in OURS:
             rows.append(at_most(BREATH, what=what, ours=end, against=against, theirs=before, unit="MiB"))
         else:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -80,9 +80,9 @@ class Door:
     def look(self, path: str, session: str) -> None:
         """Open a page. One that is neither there nor says that it will be again is written down as wrong."""
         with suppress(NoAnswer):
-            status, _ = self._exchange(self._book.pages, "GET", path, None, {"Cookie": f"session={session}"})
-            if status not in (200, 503):
-                self._book.wrong.append(f"the page {path} was answered with {status}")
+            status, told = self._exchange(self._book.pages, "GET", path, None, {"Cookie": f"session={session}"})
+            if status != 200 and not (status == 503 and b"It will be back" in told):
+                self._book.wrong.append(f"the page {path} was answered with {status}: {told[:200]!r}")
 
     def _exchange(
         self, statuses: Counter[int], method: str, path: str, body: str | None, headers: Mapping[str, str]
@@ -121,16 +121,14 @@ class Traffic:
     def flow(self, seconds: float) -> None:
         """Place and decide; return when everybody has been told something of all that they asked for."""
         begun = time.monotonic()
-        under_way: list[Future[None]] = []
         over = threading.Event()
-        looker = threading.Thread(target=self._look_on, args=[over])
-        looker.start()
-        with ThreadPoolExecutor(64, thread_name_prefix="people") as people:
+        with ThreadPoolExecutor(65, thread_name_prefix="people") as people:
+            under_way: list[Future[None]] = [people.submit(self._look_on, over)]
             for number in range(int(seconds * self._rate)):
                 time.sleep(max(0.0, begun + number / self._rate - time.monotonic()))
                 under_way.append(people.submit(self._story, number, random.Random(self._chance.random())))  # noqa: S311
-        over.set()
-        looker.join()
+            wait(under_way[1:])
+            over.set()
         for story in under_way:
             if (error := story.exception()) is not None:
                 self._book.wrong.append(f"the traffic itself: {type(error).__name__}: {error}")

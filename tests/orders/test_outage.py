@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,8 +15,9 @@ from django.test import Client
 from pytest_django import Settings
 from temporalio.testing import ActivityEnvironment
 
-from orders.models import ApiScope, Bulk, Order
-from orders.services import bulk, clients
+from orders import outage
+from orders.models import ApiScope, Bulk, InfoRequest, Order
+from orders.services import asking, bulk, clients
 from orders.services.actors import Actor
 from orders.states import Action, Status
 from temporal_workers.activities import orders as steps
@@ -109,6 +111,30 @@ def test_a_bulk_leaves_no_order_out_for_it(as_alice: Actor, order_in_review: Ord
     assert [member.result for member in Bulk.objects.get(pk=begun.pk).members.all()] == [""]
 
 
+@pytest.mark.parametrize(
+    ("told", "trouble"),
+    [
+        ("FATAL:  sorry, too many clients already", "The database has no connection to give"),
+        ("FATAL:  remaining connection slots are reserved", "The database has no connection to give"),
+        ("connection refused", "The database is away or busy"),
+    ],
+)
+def test_who_cannot_connect_is_told_why(told: str, trouble: str) -> None:
+    assert outage.trouble(OperationalError(f'connection failed: "host": {told}')) == trouble
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_customer_reads_nothing_of_a_desk(client: Client) -> None:
+    client.raise_request_exception = False
+    with a_pool_of_one():
+        page = client.get(urlsplit(asking.link_to(InfoRequest(pk=1))).path)
+
+    assert page.status_code == 503
+    assert "Please try again in a moment." in page.content.decode()
+    assert "Countersign" not in page.content.decode()
+    assert page.headers["X-Robots-Tag"] == "noindex"
+
+
 @contextmanager
 def a_pool_of_one() -> Iterator[None]:
     """As the web tier has one, and somebody has its only connection."""
@@ -136,5 +162,5 @@ def test_without_a_connection_pages_and_their_stream_are_worth_another_try(alice
 
         assert answer.status_code == 503, address
         assert answer.headers["Retry-After"] == "2"
-        assert "The database is away or busy." in answer.content.decode()
+        assert "The database has no connection to give." in answer.content.decode()
         assert f'href="{address}">Try again' in answer.content.decode()

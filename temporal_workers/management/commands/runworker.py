@@ -30,8 +30,10 @@ class Command(BaseCommand):
                 raise CommandError(str(wrong)) from None
         tracing.begin("countersign-worker")
         roles = worker.ROLES if role == "all" else (role,)
-        asyncio.run(_serve(roles))
-        tracing.end()
+        try:
+            asyncio.run(_serve(roles))
+        finally:
+            tracing.end()
         worker.leave(0)
 
 
