@@ -172,10 +172,7 @@ def note_undo_trouble(*, order_id: uuid.UUID, entry: str, attempt: int, error: s
 
 
 def finish_undo(*, order_id: uuid.UUID, at: datetime) -> Status:
-    """End the order, unless there is still something to undo: then it stays as it is.
-
-    The run may know of less than was done: a worker or Temporal may have died with what had just been done.
-    """
+    """End the order, unless there is still something to undo: then it stays, and stands among those that need help."""
     with transaction.atomic():
         order = lock(order_id)
         if may(order.status_now, Action.FINISH_UNDO) and not _is_left_to_undo(order):

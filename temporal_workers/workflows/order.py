@@ -59,6 +59,7 @@ OBEYS_SIGNALS = "obeys-signals"  # a signal sent by hand asks for the change; be
 SHIPS_AGAIN = "ships-again"  # a shipment ended from outside is begun again; before, its order was undone
 FRAUD_CHECK = "fraud-check"  # between approval and stock; before, there was none
 LOYALTY_POINTS = "loyalty-points"  # between shipment and end; before, there were none
+UNDOES_ALL = "undoes-all"  # there can be; before, only what the run knew of
 UNDOES_WHAT_IT_FINDS = "undoes-what-it-finds"  # taken by a run before; before, only where it was being undone already
 
 
@@ -351,15 +352,12 @@ class OrderWorkflow:
     # Undoing
 
     async def _undo(self) -> None:
-        """Unwind the stack, and then, where the row knows of more than is on it, all there can be."""
-        await self._unwind()
-        if self._status in UNDOING:
-            # Steps were taken by a task that Temporal never heard of, before the one that found the order cancelled.
-            self._compensations += self._all
-            await self._unwind()
+        """Unwind the stack, last step first. An order that ended with nothing done has an empty one.
 
-    async def _unwind(self) -> None:
-        """Undo what is on the stack, last step first. An order that ended with nothing done has an empty one."""
+        A task that Temporal never heard of may have done more than this run knows of: so all is on it there can be.
+        """
+        if self._status in UNDOING and workflow.patched(UNDOES_ALL):
+            self._compensations = list(self._all)
         while self._compensations and self._status in UNDOING:
             await self._until_undone(self._compensations[-1])
             self._compensations.pop()
