@@ -27,8 +27,8 @@ class DatabaseAway(MiddlewareMixin):
         if response.status_code != 500 or not isinstance(failure, outage.AWAY):
             return response
         again = request.get_full_path() if request.method in ("GET", "HEAD") else ""
-        at_desk = not request.path.startswith(("/answer/", "/sign-in/"))
-        context = {"trouble": outage.trouble(failure), "again": again, "at_desk": at_desk}
+        is_outside = request.path.startswith(("/answer/", "/sign-in/"))
+        context = {"trouble": outage.trouble(failure), "again": again, "is_outside": is_outside}
         page = render_to_string("503.html", context)
         return HttpResponse(page, status=503, headers={"Retry-After": outage.RETRY_AFTER, "X-Robots-Tag": "noindex"})
 
@@ -38,5 +38,5 @@ class Reporter(ExceptionReporter):
 
     def get_traceback_html(self) -> SafeString:
         if isinstance(self.exc_value, outage.AWAY):
-            return render_to_string("503.html", {"trouble": outage.trouble(self.exc_value), "at_desk": True})
+            return render_to_string("503.html", {"trouble": outage.trouble(self.exc_value)})
         return super().get_traceback_html()
