@@ -139,6 +139,7 @@ ASKED_TO_CHARGE = """
 
 
 def test_the_second_sigterm_stops_at_once(worker_process: WorkerProcess, place: PlaceOrder) -> None:
+    wait_for_status(place(lines=[NewLine("RUG", 1, 5_000)]), "completed")  # the worker has made its ledger ready
     with psycopg.connect(django_settings.SIMULATOR_DATABASE_URL) as bank:
         bank.execute("LOCK TABLE simulator.bank")  # the bank does not answer as long as this is held
         order = place(lines=[NewLine("RUG", 1, 5_000)])
