@@ -336,6 +336,27 @@ SHIFTS = """async () => {
 }"""
 
 
+TIME_PASSES = """article => {
+  const [ago, decision] = [article.querySelector(".head [data-ago]"), article.querySelector(".decision")];
+  const moved = [];
+  for (let width = 300; width < 1000; width += 3) {
+    article.style.width = `${width}px`;
+    const places = ["just now", "5 s ago", "54 s ago", "1 min ago", "12 min ago", "23 h ago"].map((text) => {
+      ago.textContent = text;
+      return decision.getBoundingClientRect().top;
+    });
+    if (new Set(places).size > 1) moved.push(width);
+  }
+  return moved;
+}"""
+
+
+def test_nothing_moves_as_time_passes_however_wide_the_order_is(stack: Stack, visitors: Visitors) -> None:
+    order = open_beside(at_the_queue(visitors, "dana"), place(stack, "Olga Hours", 483))
+
+    assert order.evaluate(TIME_PASSES) == []
+
+
 def test_nothing_moves_when_others_are_at_work(stack: Stack, visitors: Visitors) -> None:
     seen, open_one = place(stack, "Otto Still", 481), place(stack, "Paula Open", 482)
     dana = at_the_queue(visitors, "dana")
