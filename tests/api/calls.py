@@ -9,6 +9,18 @@ from django.test import Client
 from orders.models import Event, IdempotencyKey, Order, OrderLine, Outbox
 
 
+def lamps() -> dict[str, Any]:
+    """A new order, as a shop sends it."""
+    return {
+        "reference": "web-1",
+        "customer_name": "Ann Lee",
+        "customer_email": "ann.lee@example.com",
+        "address": {"country": "DE", "line1": "Lindenstr. 4", "city": "Berlin", "postal_code": "10969"},
+        "currency": "EUR",
+        "lines": [{"sku": "LAMP", "quantity": 2, "unit_price_minor": 60_000}],
+    }
+
+
 def send(client: Client, body: object, *, key: str = "key-1", **changes: Any) -> Any:
     """Place an order; a body that is text goes out as it is."""
     text = body if isinstance(body, str | bytes) else json.dumps(body)

@@ -10,6 +10,7 @@ from pytest_django import Settings
 
 from orders.models import ApiScope
 from orders.services import clients
+from tests.api.calls import lamps
 
 Caller = Callable[..., Client]
 Body = dict[str, Any]
@@ -40,14 +41,7 @@ def shop(caller: Caller, goods: object) -> Client:
 
 @pytest.fixture
 def body() -> Body:
-    return {
-        "reference": "web-1",
-        "customer_name": "Ann Lee",
-        "customer_email": "ann.lee@example.com",
-        "address": {"country": "DE", "line1": "Lindenstr. 4", "city": "Berlin", "postal_code": "10969"},
-        "currency": "EUR",
-        "lines": [{"sku": "LAMP", "quantity": 2, "unit_price_minor": 60_000}],
-    }
+    return lamps()
 
 
 @pytest.fixture

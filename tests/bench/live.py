@@ -17,7 +17,7 @@ from orders.services import reviewing
 from orders.services.actors import Actor
 from tests.bench.lifecycle import place
 from tests.bench.servers import Servers, computed
-from tests.bench.table import Found, at_most, explained
+from tests.bench.table import Found, explained, within
 from tests.bench.web import Web, cookie_of, running_web
 
 WITHIN_MS = 100.0  # at the 95th percentile
@@ -80,14 +80,7 @@ def measure(servers: Servers, tell: Callable[[str], None], *, operators: int, pe
     )
     if missing:
         raise RuntimeError(f"{missing} were never told")
-    row = at_most(
-        1.0,
-        what=f"p95 from a click to the streams of {operators} operators",
-        ours=cuts[18],
-        against="what it is to take",
-        theirs=WITHIN_MS,
-        unit="ms",
-    )
+    row = within(WITHIN_MS, what=f"p95 from a click to the streams of {operators} operators", took=cuts[18])
     lines = {
         "from the click to the first operator, p50 ms": [median(_first_and_last(run, 0))],
         "from the click to the last operator, p50 ms": [median(_first_and_last(run, -1))],

@@ -16,7 +16,7 @@ from orders.models import Order
 from orders.states import Status
 from tests.bench.lifecycle import WARM, place, wait_until
 from tests.bench.servers import Servers, computed
-from tests.bench.table import Found, Row, at_most, explained
+from tests.bench.table import Found, Row, explained, within
 from tests.bench.web import Web, running_web, session_of
 from tests.e2e.stack import chromium
 from tests.servers import look_for_chromium
@@ -83,15 +83,8 @@ def _watched(
     if with_worker:
         meanwhile += f" and {went / seconds:.1f} are carried to their end"
     tell(f"{clicks} clicks while {meanwhile}: p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms, longest {took[-1]:.0f} ms")
-    row = at_most(
-        1.0,
-        what=f"p95 from a click to the other operator's screen (p50: {cuts[9]:.0f} ms), while {meanwhile}",
-        ours=cuts[18],
-        against="what it is to take",
-        theirs=WITHIN_MS,
-        unit="ms",
-    )
-    return row, cores
+    what = f"p95 from a click to the other operator's screen (p50: {cuts[9]:.0f} ms), while {meanwhile}"
+    return within(WITHIN_MS, what=what, took=cuts[18]), cores
 
 
 def _spent(processes: Mapping[str, psutil.Process]) -> dict[str, float]:

@@ -44,6 +44,11 @@ def at_most(ratio: float, *, what: str, ours: float, against: str, theirs: float
     return Row(what, ours, against, theirs, unit, f"≤ {ratio}", ours <= ratio * theirs)
 
 
+def within(limit: float, *, what: str, took: float) -> Row:
+    """Both in milliseconds."""
+    return at_most(1.0, what=what, ours=took, against="what it is to take", theirs=limit, unit="ms")
+
+
 @dataclass(frozen=True)
 class Found:
     """What one part of the bench has found: its rows, Markdown below the table, and a chart as SVG."""

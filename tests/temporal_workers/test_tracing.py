@@ -27,7 +27,7 @@ from temporal_workers.client import connect
 from temporal_workers.relay import Relay, TemporalAway
 from temporal_workers.tracing import Tracing
 from temporal_workers.workflows.order import OrderWorkflow
-from tests.api.calls import send
+from tests.api.calls import lamps, send
 from tests.conftest import PlaceOrder
 from tests.temporal_workers.conftest import Engine, wait_for_status
 
@@ -198,16 +198,7 @@ def test_an_endpoint_that_is_away_breaks_nothing(
 
 def test_an_order_that_a_program_places_begins_a_trace(collector: Collector, goods: object) -> None:
     token = clients.create_client(name="shop", scopes=[ApiScope.PLACE], user=None, at=datetime.now(UTC))
-    order = {
-        "reference": "web-1",
-        "customer_name": "Ann Lee",
-        "customer_email": "ann.lee@example.com",
-        "address": {"country": "DE", "line1": "Lindenstr. 4", "city": "Berlin", "postal_code": "10969"},
-        "currency": "EUR",
-        "lines": [{"sku": "LAMP", "quantity": 2, "unit_price_minor": 60_000}],
-    }
-
-    assert send(Client(headers={"Authorization": f"Bearer {token}"}), order).status_code == 201
+    assert send(Client(headers={"Authorization": f"Bearer {token}"}), lamps()).status_code == 201
     tracing.end()
 
     (span,) = collector.spans()
