@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from orders.statements import few
+
 PAGE = 50
 COUNT_UP_TO = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,9 +101,13 @@ class By:
         sign = "-" if falling else ""
         return rows.order_by(f"{sign}{self.column}", f"{sign}{self.key}")
 
-    def first_of_few(self, rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False) -> list[Any]:
-        """The keys of the page from that place on. All are sorted: a limit has the planner walk along an index."""
-        return list(self.after(rows, place, backwards=backwards).values_list("pk", flat=True))[: PAGE + 1]
+    def count_and_find_few(
+        self, keys: QuerySet[Any, Any], rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False
+    ) -> tuple[Count, list[Any]]:
+        """How many keys there are, and where those are few, the keys of the page of `rows` from that place on."""
+        page = self.after(rows, place, backwards=backwards).values_list("pk", flat=True)
+        number, found = few(keys[: COUNT_UP_TO + 1], up_to=COUNT_UP_TO, rows=page)
+        return capped(number), found[: PAGE + 1]
 
     def place(self, row: Any) -> Cursor:
         value, key = row, row

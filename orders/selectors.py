@@ -40,7 +40,7 @@ from orders.models import (
 )
 from orders.paging import EPOCH, ORDER_KEY, By, Count, Cursor, capped, capped_count
 from orders.roles import permission
-from orders.statements import Statement, among, as_sql, ask
+from orders.statements import COUNTED, Statement, among, as_sql, ask
 from orders.states import COMES_BACK, NEEDS_ATTENTION, Action
 
 NEW_UP_TO = 100
@@ -110,11 +110,14 @@ def queue_page(
     fitting: QuerySet[Review] | None = None
     count = None
     if wanted.narrows:
-        keys = list(counted_queue(wanted, at=at, viewer=viewer))
-        count = capped(len(keys))
-        if not count.more and (wanted.is_of_orders or not by.of_reviews):
-            few = Review.objects.filter(order__in=keys, decision="")
-            fitting = Review.objects.filter(pk__in=by.first_of_few(few, after))
+        counted = _keys_of_queue(wanted, at=at, viewer=viewer)
+        if wanted.is_of_orders or not by.of_reviews:
+            theirs = Review.objects.filter(order__in=COUNTED, decision="")
+            count, keys = by.count_and_find_few(counted, theirs, after)
+            if not count.more:
+                fitting = Review.objects.filter(pk__in=keys)
+        else:
+            count = capped(counted[: paging.COUNT_UP_TO + 1].count())
     if fitting is None and by.of_reviews:
         fitting = queue_that_fits(wanted, at=at, viewer=viewer)
         open_ones = Review.objects.filter(decision="")
@@ -216,17 +219,17 @@ def queue_cursor(text: str, sort: Sort | None) -> Cursor | None:
     return _QUEUE_ORDER[sort or Sort.DEADLINE].parse(text) if text else None
 
 
-def counted_queue(
-    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None = None
+def _keys_of_queue(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None
 ) -> "QuerySet[Any, uuid.UUID]":
-    """The keys of as many orders of the queue as are counted.
+    """The keys of the orders in the queue that fit, to be counted.
 
     Where only reviews are asked, along the queue's own index: in the table, what waits lies mostly at the end.
     """
     if wanted.is_of_orders:
-        return waiting(wanted, at=at, viewer=viewer).values_list("pk", flat=True)[: paging.COUNT_UP_TO + 1]
+        return waiting(wanted, at=at, viewer=viewer).values_list("pk", flat=True)
     fitting = queue_that_fits(wanted, at=at, viewer=viewer)
-    return fitting.order_by("due_at", "id").values_list("order_id", flat=True)[: paging.COUNT_UP_TO + 1]
+    return fitting.order_by("due_at", "id").values_list("order_id", flat=True)
 
 
 def count_queues(
@@ -241,16 +244,16 @@ def count_queues(
 
 
 def _counting(wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None) -> Statement:
-    """`counted_queue`; the same text at any instant."""
+    """The same text at any instant."""
     if wanted.is_of_orders:  # which looks something up first
-        return as_sql(counted_queue(wanted, at=at, viewer=viewer))
+        return as_sql(_keys_of_queue(wanted, at=at, viewer=viewer)[: paging.COUNT_UP_TO + 1])
     sql, parameters = _counting_at_the_epoch(wanted, viewer.pk if viewer else None)
     return sql, [each + (at - EPOCH) if isinstance(each, datetime) else each for each in parameters]
 
 
 @lru_cache(maxsize=1_000)
 def _counting_at_the_epoch(wanted: Filter, viewer: int | None) -> Statement:
-    return as_sql(counted_queue(wanted, at=EPOCH, viewer=User(pk=viewer)))
+    return as_sql(_keys_of_queue(wanted, at=EPOCH, viewer=User(pk=viewer))[: paging.COUNT_UP_TO + 1])
 
 
 NEEDS_HELP = Filter(status=ATTENTION)
@@ -340,11 +343,10 @@ def orders_page(
         if wanted.is_of_open_reviews and not (wanted.is_of_orders or by.of_reviews):
             # That those which wait are those with an open review, the planner cannot know.
             counted = open_that_fit(wanted, at=at, viewer=viewer).values_list("order_id", flat=True)
-        keys = list(counted[: paging.COUNT_UP_TO + 1])
-        count = capped(len(keys))
+        every = fitting.model.objects
+        count, keys = by.count_and_find_few(counted, every.filter(pk__in=COUNTED), place, backwards=backwards)
         if not count.more:
-            few = fitting.model.objects.filter(pk__in=keys)
-            fitting = fitting.model.objects.filter(pk__in=by.first_of_few(few, place, backwards=backwards))
+            fitting = every.filter(pk__in=keys)
         elif not by.of_reviews and len(wanted.params(without=["sort"])) > 1:
             # In this order only the countries have an index.
             of_country = {"address_country": wanted.country} if wanted.country and by.column == "placed_at" else {}

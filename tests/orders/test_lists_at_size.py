@@ -33,7 +33,7 @@ def plans() -> Iterator[list[str]]:
         yield found
     with connection.cursor() as cursor:
         for query in asked.captured_queries:
-            if query["sql"].startswith("SELECT"):
+            if query["sql"].startswith(("SELECT", "WITH")):
                 cursor.execute("EXPLAIN " + query["sql"])
                 found.append("\n".join(line for (line,) in cursor.fetchall()))
 
