@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db.models import Subquery
 
 from orders.models import Heartbeat, Outbox
 from orders.paging import COUNT_UP_TO, Count, capped_count
+from orders.statements import Statement, as_sql, ask
 
 WORKER_SILENT_AFTER = timedelta(seconds=15)
 TEMPORAL_AWAY_AFTER = timedelta(seconds=10)
@@ -36,9 +39,7 @@ class Engine:
 
 
 def look(*, at: datetime) -> Engine:
-    oldest = Outbox.objects.filter(delivered_at=None).order_by("id").values("created_at")[:1]
-    beats = Heartbeat.objects.order_by("-seen_at").annotate(waiting_since=Subquery(oldest))
-    heartbeats = list(beats[:COUNT_UP_TO])
+    heartbeats = [_Beat(*beat) for beat in ask(_heartbeats_statement())]
     alive = [beat for beat in heartbeats if beat.seen_at > at - WORKER_SILENT_AFTER]
     if not alive:
         return Engine(EngineState.NO_WORKER, heartbeats[0].seen_at if heartbeats else None, undelivered())
@@ -52,6 +53,20 @@ def look(*, at: datetime) -> Engine:
     if waiting_since and waiting_since < at - MESSAGE_LATE_AFTER:
         return Engine(EngineState.BEHIND, waiting_since, undelivered())
     return Engine(EngineState.WELL)
+
+
+class _Beat(NamedTuple):
+    seen_at: datetime
+    queues: str
+    temporal_seen_at: datetime | None
+    waiting_since: datetime | None  # the oldest message that is not delivered
+
+
+@cache
+def _heartbeats_statement() -> Statement:
+    oldest = Outbox.objects.filter(delivered_at=None).order_by("id").values("created_at")[:1]
+    beats = Heartbeat.objects.order_by("-seen_at").annotate(waiting_since=Subquery(oldest))
+    return as_sql(beats.values_list(*_Beat._fields)[:COUNT_UP_TO])
 
 
 def task_queues() -> tuple[str, str]:

@@ -103,11 +103,11 @@ class By:
 
     def count_and_find_few(
         self, keys: QuerySet[Any, Any], rows: QuerySet[Any, Any], place: Cursor | None, *, backwards: bool = False
-    ) -> tuple[Count, list[Any]]:
+    ) -> tuple[Count, list[Any] | None]:
         """How many keys there are, and where those are few, the keys of the page of `rows` from that place on."""
         page = self.after(rows, place, backwards=backwards).values_list("pk", flat=True)
         number, found = few(keys[: COUNT_UP_TO + 1], up_to=COUNT_UP_TO, rows=page)
-        return capped(number), found[: PAGE + 1]
+        return capped(number), None if found is None else found[: PAGE + 1]
 
     def place(self, row: Any) -> Cursor:
         value, key = row, row

@@ -21,6 +21,7 @@ from orders.models import SavedView
 from orders.paging import Count
 from orders.services import viewing
 from orders.services.actors import Actor, NotPermitted
+from orders.statements import Shape, Statement
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Tab:
 def tabs(*, viewer: AbstractBaseUser | AnonymousUser, wanted: Filter | None, at: datetime) -> list[Tab]:
     """Every tab with how many it shows, counted up to the cap, all by one query besides that for the views."""
     actor = Actor.operator(viewer)
-    saved = SavedView.objects.filter(Q(is_shared=True) | Q(owner=actor.user)).order_by("-is_shared", "name", "id")
+    saved: list[SavedView] = _VIEW.ask(_views_statement(viewer.pk))
     named: list[tuple[str, str, str, SavedView | None]] = [
         (f"all-{number}", name, query, None)
         for number, (name, query) in enumerate((("All waiting", ""), *STANDING_VIEWS))
     ]
-    named += [(f"view-{view.pk}", view.name, view.query, view) for view in saved[: 2 * viewing.MOST_VIEWS]]
+    named += [(f"view-{view.pk}", view.name, view.query, view) for view in saved]
     known = {key: _parsed(query) for key, _, query, _ in named}
     makes_sense = {key: parsed for key, parsed in known.items() if parsed is not None}
     numbers = selectors.count_queues(list(makes_sense.values()), at=at, viewer=viewer)
@@ -61,6 +62,15 @@ def tabs(*, viewer: AbstractBaseUser | AnonymousUser, wanted: Filter | None, at:
         )
         for key, name, query, view in named
     ]
+
+
+_VIEW = Shape(SavedView)
+
+
+@lru_cache(maxsize=1_000)
+def _views_statement(viewer: int) -> Statement:
+    views = SavedView.objects.filter(Q(is_shared=True) | Q(owner=viewer)).order_by("-is_shared", "name", "id")
+    return _VIEW.of(views[: 2 * viewing.MOST_VIEWS])
 
 
 @lru_cache(maxsize=1_000)

@@ -40,7 +40,7 @@ from orders.models import (
 )
 from orders.paging import EPOCH, ORDER_KEY, By, Count, Cursor, capped, capped_count
 from orders.roles import permission
-from orders.statements import COUNTED, Statement, among, as_sql, ask
+from orders.statements import COUNTED, Shape, Statement, among, as_sql, ask
 from orders.states import COMES_BACK, NEEDS_ATTENTION, Action
 
 NEW_UP_TO = 100
@@ -107,26 +107,19 @@ def queue_page(
     """
     newest, newest_return = _newest()
     by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
-    fitting: QuerySet[Review] | None = None
-    count = None
+    count = keys = None
     if wanted.narrows:
         counted = _keys_of_queue(wanted, at=at, viewer=viewer)
         if wanted.is_of_orders or not by.of_reviews:
             theirs = Review.objects.filter(order__in=COUNTED, decision="")
             count, keys = by.count_and_find_few(counted, theirs, after)
-            if not count.more:
-                fitting = Review.objects.filter(pk__in=keys)
         else:
             count = capped(counted[: paging.COUNT_UP_TO + 1].count())
-    if fitting is None and by.of_reviews:
-        fitting = queue_that_fits(wanted, at=at, viewer=viewer)
-        open_ones = Review.objects.filter(decision="")
-        if wanted.is_of_orders and (next_keys := _next_along(open_ones, fitting, by=by, place=after)):
-            fitting = Review.objects.filter(pk__in=next_keys)
-    if fitting is None:
-        found = _along_orders(wanted, at=at, viewer=viewer, after=after)
+    if keys is not None:
+        found = _SHOWN_REVIEW.of_keys(keys)
     else:
-        found = list(_shown_in_queue(by.after(fitting, after))[: paging.PAGE + 1])
+        along = _along_reviews if by.of_reviews else _along_orders
+        found = along(wanted, at=at, viewer=viewer, after=after)
     shown = found[: paging.PAGE]
     return QueuePage(
         rows=[Row(review.order, review) for review in shown],
@@ -151,39 +144,60 @@ def _newest_statement() -> Statement:
 
 
 # What lists show, and are sorted by: of fifty rows, all columns take longer to read than to find.
-_SHOWN_OF_ORDER = (
-    "number",
-    "status",
-    "version",
-    "customer_name",
-    "customer_email",
-    "address_country",
-    "currency",
-    "total_minor",
-    "amount",
-    "placed_at",
+_SHOWN_ORDER = Shape(
+    Order,
+    [
+        "id",
+        "number",
+        "status",
+        "version",
+        "customer_name",
+        "customer_email",
+        "address_country",
+        "currency",
+        "total_minor",
+        "amount",
+        "placed_at",
+    ],
 )
-_SHOWN_OF_REVIEW = (
-    "kind",
-    "due_at",
-    "at_deadline",
-    "level",
-    "back_at",
-    "waits_for",
-    "reasons",
-    "risk_score",
-    "decision",
-    "claimed_at",
-    "claimed_until",
-    "claimed_by__username",
-    "needs_two",
-    "endorsed_by__username",
-    *(f"order__{name}" for name in _SHOWN_OF_ORDER),
+_SHOWN_PERSON = Shape(User, ["id", "username"])
+_SHOWN_REVIEW = Shape(
+    Review,
+    [
+        "id",
+        "order_id",
+        "kind",
+        "due_at",
+        "at_deadline",
+        "level",
+        "back_at",
+        "waits_for",
+        "reasons",
+        "risk_score",
+        "decision",
+        "claimed_by_id",
+        "claimed_at",
+        "claimed_until",
+        "needs_two",
+        "endorsed_by_id",
+    ],
+    order=_SHOWN_ORDER,
+    claimed_by=_SHOWN_PERSON,
+    endorsed_by=_SHOWN_PERSON,
 )
+_RANKED_ORDER = Shape(Review, ["id", "order_id", "due_at", "risk_score"], order=_SHOWN_ORDER)
 
 
-def _shown_in_queue(reviews: QuerySet[Review]) -> QuerySet[Review]:
-    return reviews.select_related("order", "claimed_by", "endorsed_by").only(*_SHOWN_OF_REVIEW)
+def _along_reviews(
+    wanted: Filter, *, at: datetime, viewer: AbstractBaseUser | AnonymousUser | None, after: Cursor | None
+) -> list[Review]:
+    by = _QUEUE_ORDER[wanted.sort or Sort.DEADLINE]
+    fitting = queue_that_fits(wanted, at=at, viewer=viewer)
+    if wanted.is_of_orders:
+        keys = _next_along(Review.objects.filter(decision=""), fitting, by=by, place=after)
+        if keys is not None:
+            return _SHOWN_REVIEW.of_keys(keys)
+    return _SHOWN_REVIEW.ask(_SHOWN_REVIEW.of(by.after(fitting, after)[: paging.PAGE + 1]))
 
 
 def _along_orders(
@@ -192,7 +206,7 @@ def _along_orders(
     """What fits, sorted by a column of the orders: they alone have an index of that, so the reviews follow."""
     by = _ORDERS_ORDER[wanted.sort or Sort.NEWEST]
     keys = list(by.after(waiting(wanted, at=at, viewer=viewer), after).values_list("pk", flat=True)[: paging.PAGE + 1])
-    reviews = _shown_in_queue(Review.objects.filter(order__in=keys, decision=""))
+    reviews: list[Review] = _SHOWN_REVIEW.ask(_SHOWN_REVIEW.of(Review.objects.filter(order__in=keys, decision="")))
     return sorted(reviews, key=lambda review: keys.index(review.order_id))
 
 
@@ -343,20 +357,20 @@ def orders_page(
         if wanted.is_of_open_reviews and not (wanted.is_of_orders or by.of_reviews):
             # That those which wait are those with an open review, the planner cannot know.
             counted = open_that_fit(wanted, at=at, viewer=viewer).values_list("order_id", flat=True)
-        every = fitting.model.objects
-        count, keys = by.count_and_find_few(counted, every.filter(pk__in=COUNTED), place, backwards=backwards)
-        if not count.more:
-            fitting = every.filter(pk__in=keys)
-        elif not by.of_reviews and len(wanted.params(without=["sort"])) > 1:
+        those = fitting.model.objects.filter(pk__in=COUNTED)
+        count, keys = by.count_and_find_few(counted, those, place, backwards=backwards)
+        if keys is None and not by.of_reviews and len(wanted.params(without=["sort"])) > 1:
             # In this order only the countries have an index.
             of_country = {"address_country": wanted.country} if wanted.country and by.column == "placed_at" else {}
             all_of_these = Order.objects.filter(**of_country)
-            if next_keys := _next_along(all_of_these, fitting, by=by, place=place, backwards=backwards):
-                fitting = Order.objects.filter(pk__in=next_keys)
+            keys = _next_along(all_of_these, fitting, by=by, place=place, backwards=backwards)
     else:
-        count = capped_count(fitting)
-    names = (f"order__{name}" for name in _SHOWN_OF_ORDER) if by.of_reviews else _SHOWN_OF_ORDER
-    found = list(by.after(fitting, place, backwards=backwards).only(*names, by.column)[: paging.PAGE + 1])
+        count, keys = capped_count(fitting), None
+    shape = _RANKED_ORDER if by.of_reviews else _SHOWN_ORDER
+    if keys is not None:
+        found = shape.of_keys(keys)
+    else:
+        found = shape.ask(shape.of(by.after(fitting, place, backwards=backwards)[: paging.PAGE + 1]))
     shown, more = found[: paging.PAGE], len(found) > paging.PAGE
     if newer_than:
         shown.reverse()
@@ -376,15 +390,15 @@ def _next_along(
     by: By,
     place: Cursor | None,
     backwards: bool = False,
-) -> list[Any]:
-    """The keys of the page from that place on, if it can be filled from the next so many of all; else nothing.
+) -> list[Any] | None:
+    """The keys of the page from that place on, if it can be filled from the next so many of all.
 
     What several conditions have in common the planner cannot know, and would rather sort all that they might be.
     """
     window = by.after(all_of_these, place, backwards=backwards).select_related(None)[:ALONG]
     page = by.after(fitting, place, backwards=backwards).values_list("pk", flat=True)[: paging.PAGE + 1]
     keys = [key for (key,) in ask(among(window, page))]
-    return keys if len(keys) > paging.PAGE else []
+    return keys if len(keys) > paging.PAGE else None
 
 
 def walk(

@@ -2,11 +2,12 @@
 each page asks in the same words is written once and kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import RawSQL
 
 Statement = tuple[str, Sequence[Any]]  # with its parameters: what people typed is among these, never in the text
@@ -26,6 +27,62 @@ def ask(statement: Statement) -> list[tuple[Any, ...]]:
     return rows
 
 
+class Shape:
+    """Columns of a model's rows, its key among them, and of the rows that those lead to: what a list shows of them.
+
+    A column that is left out is asked for when it is needed, as with `only()`; where there is no row to be led to,
+    there is None. Django reads the same by `select_related()`, and works out anew each time how.
+    """
+
+    def __init__(self, model: type[Model], columns: Collection[str] = (), **leads_to: "Shape") -> None:
+        """All columns, if none are named."""
+        meta = model._meta  # noqa: SLF001
+        fields: list[Any] = [field for field in meta.concrete_fields if not columns or field.attname in columns]
+        self.model = model
+        self.columns = {field.attname: place for place, field in enumerate(fields)}  # in the model's order
+        self.key = self.columns[meta.pk.attname]
+        self.converted = [(place, field) for place, field in enumerate(fields) if hasattr(field, "from_db_value")]
+        self.width = len(fields)
+        self.leads_to: list[tuple[int, Any, Shape]] = []
+        for name, shape in leads_to.items():
+            self.leads_to.append((self.width, meta.get_field(name), shape))
+            self.width += shape.width
+
+    def of(self, rows: QuerySet[Any, Any]) -> Statement:
+        return as_sql(rows.values_list(*self.paths()))
+
+    def ask(self, statement: Statement) -> list[Any]:
+        """The rows of a statement that `of` wrote."""
+        return [self.row(values) for values in ask(statement)]
+
+    def of_keys(self, keys: Sequence[Any]) -> list[Any]:
+        """The rows with those keys, in that order, as far as they are still there."""
+        statement, _ = self._of_keys
+        found = {row.pk: row for row in self.ask((statement, [keys]))} if keys else {}
+        return [found[key] for key in keys if key in found]
+
+    @cached_property
+    def _of_keys(self) -> Statement:
+        return self.of(QuerySet(self.model).filter(pk__in=RawSQL("SELECT unnest(%s)", [()])).order_by())
+
+    def paths(self, before: str = "") -> Iterator[str]:
+        yield from (before + column for column in self.columns)
+        for _, field, shape in self.leads_to:
+            yield from shape.paths(f"{before}{field.name}__")
+
+    def row(self, values: Sequence[Any], begin: int = 0) -> Model | None:
+        """The row whose columns begin there among the values; None where there is none."""
+        if values[begin + self.key] is None:
+            return None
+        own = list(values[begin : begin + len(self.columns)])
+        for place, field in self.converted:
+            own[place] = field.from_db_value(own[place], None, connection)
+        row = self.model.from_db(connection.alias, self.columns, own)
+        for place, field, shape in self.leads_to:
+            field.set_cached_value(row, shape.row(values, begin + place))
+        return row
+
+
 def among(window: QuerySet[Any, Any], rows: QuerySet[Any, Any]) -> Statement:
     """`rows` of a table as far as they are in `window`, a slice of the same table.
 
@@ -41,7 +98,7 @@ def among(window: QuerySet[Any, Any], rows: QuerySet[Any, Any]) -> Statement:
 COUNTED = RawSQL("SELECT key FROM counted", ())  # within the rows of `few` alone
 
 
-def few(counted: QuerySet[Any, Any], *, up_to: int, rows: QuerySet[Any, Any]) -> tuple[int, list[Any]]:
+def few(counted: QuerySet[Any, Any], *, up_to: int, rows: QuerySet[Any, Any]) -> tuple[int, list[Any] | None]:
     """How many keys are `counted`, and where there are no more than `up_to`, the keys that `rows` ask for.
 
     `rows` are among COUNTED. All of them are sorted: a limit would have the planner walk along an index. A thousand
@@ -55,4 +112,4 @@ def few(counted: QuerySet[Any, Any], *, up_to: int, rows: QuerySet[Any, Any]) ->
         f" SELECT count(*), CASE WHEN count(*) <= {up_to:d} THEN ARRAY({found}) END FROM counted"
     )
     ((number, of_few),) = ask((statement, [*parameters_of_keys, *parameters]))
-    return number, of_few or []
+    return number, of_few

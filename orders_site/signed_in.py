@@ -1,12 +1,13 @@
 """Who asks, as each request has to know them."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Permission, User
 
-from orders.statements import Statement, as_sql, ask
+from orders.models import Preferences
+from orders.statements import Shape, Statement, as_sql, ask
 
 
 class Accounts(ModelBackend):
@@ -14,7 +15,8 @@ class Accounts(ModelBackend):
 
     def get_user(self, user_id: Any) -> User | None:
         """With their preferences, which each page needs."""
-        user = User.objects.select_related("preferences").filter(pk=user_id).first()
+        statement, _ = _account_statement()
+        user = next(iter(_ACCOUNT.ask((statement, [user_id]))), None)
         return user if user and self.user_can_authenticate(user) else None
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
@@ -24,6 +26,14 @@ class Accounts(ModelBackend):
         if known is None:
             known = user_obj.rights = {f"{app}.{codename}" for app, codename in ask(_rights_statement(user_obj.pk))}
         return known
+
+
+_ACCOUNT = Shape(User, preferences=Shape(Preferences))
+
+
+@cache
+def _account_statement() -> Statement:
+    return _ACCOUNT.of(User.objects.filter(pk=0))
 
 
 @lru_cache(maxsize=1_000)
