@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +23,7 @@ PARTS = ("lifecycle", "alone", "live", "screens", "lists", "growth", "memory")
 
 
 def main() -> int:
-    options = _options()
+    options = options_of(sys.argv[1:])
     given = [argument for argument in sys.argv[1:] if argument not in PARTS]
     if len(options.parts) > 1:
         statuses = [subprocess.call([sys.executable, "-m", "tests.bench", part, *given]) for part in options.parts]
@@ -62,10 +63,17 @@ def _measure(part: str, found: Servers, options: argparse.Namespace) -> Found:
             return memory.measure(found, tell, count=options.memory_orders)
 
 
-def _options() -> argparse.Namespace:
+def _part(name: str) -> str:
+    # With `choices`, argparse would take the whole default for one of them.
+    if name not in PARTS:
+        raise argparse.ArgumentTypeError(f"there is no {name!r}")
+    return name
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     words = f"of {', '.join(PARTS)}; all but memory, which takes half an hour"
-    parser.add_argument("parts", nargs="*", default=list(PARTS[:-1]), choices=PARTS, metavar="PART", help=words)
+    parser.add_argument("parts", nargs="*", type=_part, default=list(PARTS[:-1]), metavar="PART", help=words)
     parser.add_argument("--orders", type=int, default=200, help="of a round, each way")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--alone", type=int, default=20, help="lone orders")
@@ -78,7 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queue", type=int, default=40, help="orders that workers find; and ten times as many")
     parser.add_argument("--memory-orders", type=int, default=10_000, help="after which each process is weighed")
     parser.add_argument("--no-write", dest="write", action="store_false", help="print the rows, and keep the page")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def tell(words: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.__main__ import PARTS, options_of
 from tests.bench.page import Page
 from tests.bench.table import Found, Row, at_least, at_most
 
@@ -39,3 +40,12 @@ def test_a_part_that_is_measured_again_replaces_its_rows_and_keeps_those_of_othe
     assert "## Why\n\nBecause.\n" in written
     assert "temporalio" in written
     assert (tmp_path / "benchmarks.svg").read_text() == "<svg/>"
+
+
+def test_without_a_word_all_is_measured_but_what_takes_half_an_hour(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options_of([]).parts == list(PARTS[:-1])
+    assert options_of(["memory", "--orders", "7"]).parts == ["memory"]
+
+    with pytest.raises(SystemExit):
+        options_of(["memmory"])
+    assert "there is no 'memmory'" in capsys.readouterr().err
