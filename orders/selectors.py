@@ -395,7 +395,7 @@ def _next_along(
 
     What several conditions have in common the planner cannot know, and would rather sort all that they might be.
     """
-    window = by.after(all_of_these, place, backwards=backwards).select_related(None)[:ALONG]
+    window = by.after(all_of_these, place, backwards=backwards)[:ALONG]
     page = by.after(fitting, place, backwards=backwards).values_list("pk", flat=True)[: paging.PAGE + 1]
     keys = [key for (key,) in ask(among(window, page))]
     return keys if len(keys) > paging.PAGE else None

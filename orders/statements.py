@@ -89,10 +89,15 @@ def among(window: QuerySet[Any, Any], rows: QuerySet[Any, Any]) -> Statement:
     Where both have the same order, PostgreSQL walks along the window and stops as soon as it has enough.
     """
     table = connection.ops.quote_name(window.query.get_initial_alias())
-    inner, inner_parameters = as_sql(window)
+    inner, inner_parameters = as_sql(window.values_list("pk"))
     outer, parameters = as_sql(rows)
-    before, _, behind = outer.partition(f" FROM {table} ")
-    return f"{before} FROM ({inner}) AS {table} {behind}", [*inner_parameters, *parameters]
+    start = f" FROM {table} "
+    before, _, behind = outer.partition(start)
+    _, _, narrowed = inner.partition(start)
+    return (
+        f"{before} FROM (SELECT {table}.*{start}{narrowed}) AS {table} {behind}",
+        [*inner_parameters, *parameters],
+    )
 
 
 COUNTED = RawSQL("SELECT key FROM counted", ())  # within the rows of `few` alone
