@@ -33,6 +33,7 @@ from orders.models import (
     Order,
     OrderLine,
     Payment,
+    Product,
     RejectReason,
     Reservation,
     Review,
@@ -40,7 +41,7 @@ from orders.models import (
 )
 from orders.paging import EPOCH, ORDER_KEY, By, Count, Cursor, capped, capped_count
 from orders.roles import permission
-from orders.statements import COUNTED, Shape, Statement, among, as_sql, ask
+from orders.statements import COUNTED, Kept, Shape, Statement, among, as_sql, ask
 from orders.states import COMES_BACK, NEEDS_ATTENTION, Action
 
 NEW_UP_TO = 100
@@ -453,19 +454,36 @@ class OrderDetail:
 def order_detail(order_id: uuid.UUID) -> OrderDetail:
     """Raises Order.DoesNotExist."""
     order = with_stock().get(pk=order_id)
-    events = list(order.events.order_by("-sequence")[:EVENTS_SHOWN])
-    people = ("decided_by", "claimed_by", "endorsed_by")
-    reviews = list(order.reviews.select_related(*people, "reject_reason").order_by("-id"))
+    events, reviews = _latest_events(EVENTS_SHOWN).of(order_id), _REVIEWS.of(order_id)
+    for row in (*events, *reviews):
+        row.order = order
     return OrderDetail(
         order=order,
         review=reviews[0] if reviews else None,
         was_reviewed=any(review.kind == Review.Kind.APPROVAL for review in reviews),
-        lines=list(order.lines.select_related("product").order_by("position")),
-        payments=list(order.payments.order_by("created_at", "id")),
-        shipment=Shipment.objects.filter(order=order).first(),
+        lines=_LINES.of(order_id),
+        payments=_PAYMENTS.of(order_id),
+        shipment=next(iter(_SHIPMENTS.of(order_id)), None),
         events=events,
         earlier_events=events[-1].sequence - 1 if events else 0,
     )
+
+
+_PERSON = Shape(User)
+_REVIEWS = Kept(
+    Shape(Review, decided_by=_PERSON, claimed_by=_PERSON, endorsed_by=_PERSON, reject_reason=Shape(RejectReason)),
+    lambda order: Review.objects.filter(order=order).order_by("-id"),
+)
+_LINES = Kept(
+    Shape(OrderLine, product=Shape(Product)), lambda order: OrderLine.objects.filter(order=order).order_by("position")
+)
+_PAYMENTS = Kept(Shape(Payment), lambda order: Payment.objects.filter(order=order).order_by("created_at", "id"))
+_SHIPMENTS = Kept(Shape(Shipment), lambda order: Shipment.objects.filter(order=order)[:1])
+
+
+@cache
+def _latest_events(most: int) -> Kept:
+    return Kept(Shape(Event), lambda order: Event.objects.filter(order=order).order_by("-sequence")[:most])
 
 
 def events_that(order_id: uuid.UUID, fit: Q) -> tuple[list[Event], bool]:

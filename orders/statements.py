@@ -2,7 +2,8 @@
 each page asks in the same words is written once and kept.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +82,25 @@ class Shape:
         for place, field, shape in self.leads_to:
             field.set_cached_value(row, shape.row(values, begin + place))
         return row
+
+
+class Kept:
+    """Rows that are asked for in the same words each time, of one order or another."""
+
+    def __init__(self, shape: Shape, rows: Callable[[uuid.UUID], QuerySet[Any, Any]]) -> None:
+        self._shape = shape
+        self._rows = rows
+
+    def of(self, order_id: uuid.UUID) -> list[Any]:
+        text, parameters = self._statement
+        return self._shape.ask((text, [order_id if each == _SOME else each for each in parameters]))
+
+    @cached_property
+    def _statement(self) -> Statement:
+        return self._shape.of(self._rows(_SOME))
+
+
+_SOME = uuid.UUID("5a3e0c1e-0000-4000-8000-000000000000")  # no order's
 
 
 def among(window: QuerySet[Any, Any], rows: QuerySet[Any, Any]) -> Statement:
