@@ -34,6 +34,7 @@ from temporal_workers.providers.simulated_fraud import SimulatedFraudCheck
 from temporal_workers.providers.webhooks import BankLife
 from temporal_workers.reconciler import keep_schedule
 from temporal_workers.relay import Relay
+from temporal_workers.sandbox import Sandbox
 from temporal_workers.tracing import calls_of
 from temporal_workers.workflows.order import OrderWorkflow
 from temporal_workers.workflows.reconcile import ReconcileWorkflow
@@ -57,6 +58,7 @@ def make_worker(client: Client, role: str, *, ledger: Ledger, threads: ThreadPoo
         client,
         task_queue=queue_of(role),
         workflows=workflows,
+        workflow_runner=Sandbox(),
         activities=activities,
         activity_executor=threads,
         interceptors=[AttemptLog()],

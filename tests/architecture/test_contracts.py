@@ -5,6 +5,7 @@ from collections import Counter
 from typing import get_type_hints
 
 import pytest
+from temporalio.converter import WithSerializationContext
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from orders import wording
@@ -14,6 +15,8 @@ from temporal_workers.activities import orders as order_steps
 from temporal_workers.activities import shipping as shipping_steps
 from temporal_workers.activities.database import is_activity, stub_name
 from temporal_workers.activities.outside import CarrierCalls, FraudCalls, PaymentCalls, ShopCalls
+from temporal_workers.encrypting import converter
+from temporal_workers.sandbox import Sandbox
 from temporal_workers.workflows.order import OrderWorkflow
 
 STUBS = {name: stub for name, stub in vars(contracts).items() if is_activity(stub)}
@@ -66,8 +69,17 @@ async def test_workflows_run_in_the_sandbox() -> None:
     source = inspect.getsource(worker)
 
     assert "UnsandboxedWorkflowRunner" not in source
-    assert "workflow_runner" not in source
-    SandboxedWorkflowRunner().prepare_workflow(OrderWorkflow.__temporal_workflow_definition)  # type: ignore[attr-defined]
+    assert source.count("workflow_runner=Sandbox()") == source.count(" Worker(") == 1
+    assert issubclass(Sandbox, SandboxedWorkflowRunner)
+    Sandbox().prepare_workflow(OrderWorkflow.__temporal_workflow_definition)  # type: ignore[attr-defined]
+
+
+def test_payloads_may_be_encoded_without_knowing_what_they_belong_to() -> None:
+    made = converter()
+
+    assert made.payload_codec is not None
+    assert not isinstance(made.payload_codec, WithSerializationContext)
+    assert made.external_storage is None
 
 
 def test_activities_know_their_stub() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -49,6 +50,17 @@ def test_a_customers_name_is_in_temporals_file_without_keys_and_not_with_them(
     assert ("Local activity completed", "receive_order") in [
         (line.what, line.detail) for line in histories.history(order.pk).lines
     ]
+
+
+def test_no_run_is_asked_what_each_of_its_payloads_belongs_to(
+    place: PlaceOrder, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Mock(return_value=None)
+    monkeypatch.setattr("temporalio.worker.workflow_sandbox._runner._Instance.get_serialization_context", asked)
+
+    wait_for_status(place(lines=[NewLine("LAMP", 1, 20_000)]), "completed")
+
+    asked.assert_not_called()
 
 
 @pytest.mark.parametrize("providers", [{"2026": OLD}], indirect=True, ids=["rotated"])

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import UnsandboxedWorkflowRunner
 
 from orders.models import Order, Product
 from orders.services import addressing, attending, placing, refunding, reviewing, stocking, undoing
@@ -562,7 +561,7 @@ def carry_all_to_their_ends() -> Matrix:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(worker, "AttemptLog", faults.between())
         # What the sandbox costs is a third of each order; that workflows keep to it, all other tests see.
-        patch.setattr(worker, "Worker", partial(Worker, workflow_runner=UnsandboxedWorkflowRunner()))
+        patch.setattr(worker, "Sandbox", UnsandboxedWorkflowRunner)
         engine.start()
         try:
             wait_until_all_have_ended()
