@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -21,7 +21,7 @@ from orders.models import SavedView
 from orders.paging import Count
 from orders.services import viewing
 from orders.services.actors import Actor, NotPermitted
-from orders.statements import Shape, Statement
+from orders.statements import SOMEBODY, Kept, Shape
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Tab:
 def tabs(*, viewer: AbstractBaseUser | AnonymousUser, wanted: Filter | None, at: datetime) -> list[Tab]:
     """Every tab with how many it shows, counted up to the cap, all by one query besides that for the views."""
     actor = Actor.operator(viewer)
-    saved: list[SavedView] = _VIEW.ask(_views_statement(viewer.pk))
+    saved: list[SavedView] = _VIEWS.of(viewer.pk)
     named: list[tuple[str, str, str, SavedView | None]] = [
         (f"all-{number}", name, query, None)
         for number, (name, query) in enumerate((("All waiting", ""), *STANDING_VIEWS))
@@ -64,13 +64,12 @@ def tabs(*, viewer: AbstractBaseUser | AnonymousUser, wanted: Filter | None, at:
     ]
 
 
-_VIEW = Shape(SavedView)
+def _views(viewer: int) -> QuerySet[SavedView]:
+    seen = SavedView.objects.filter(Q(is_shared=True) | Q(owner=viewer))
+    return seen.order_by("-is_shared", "name", "id")[: 2 * viewing.MOST_VIEWS]
 
 
-@lru_cache(maxsize=1_000)
-def _views_statement(viewer: int) -> Statement:
-    views = SavedView.objects.filter(Q(is_shared=True) | Q(owner=viewer)).order_by("-is_shared", "name", "id")
-    return _VIEW.of(views[: 2 * viewing.MOST_VIEWS])
+_VIEWS = Kept(Shape(SavedView), _views, some=SOMEBODY)
 
 
 @lru_cache(maxsize=1_000)

@@ -144,13 +144,17 @@ def _newest_statement() -> Statement:
     return f"SELECT ({reviews}), ({returns})", [*review_parameters, *return_parameters]
 
 
-# What lists show, and are sorted by: of fifty rows, all columns take longer to read than to find.
+# What lists show, the API's too, and are sorted by: of fifty rows, all columns take longer to read than to find.
 _SHOWN_ORDER = Shape(
     Order,
     [
         "id",
         "number",
+        "source",
+        "reference",
         "status",
+        "status_at",
+        "outcome",
         "version",
         "customer_name",
         "customer_email",
@@ -455,15 +459,16 @@ def order_detail(order_id: uuid.UUID) -> OrderDetail:
     """Raises Order.DoesNotExist."""
     order = with_stock().get(pk=order_id)
     events, reviews = _latest_events(EVENTS_SHOWN).of(order_id), _REVIEWS.of(order_id)
-    for row in (*events, *reviews):
+    lines, payments, shipments = (kept.of(order_id) for kept in (_LINES, _PAYMENTS, _SHIPMENTS))
+    for row in (*events, *reviews, *lines, *payments, *shipments):
         row.order = order
     return OrderDetail(
         order=order,
         review=reviews[0] if reviews else None,
         was_reviewed=any(review.kind == Review.Kind.APPROVAL for review in reviews),
-        lines=_LINES.of(order_id),
-        payments=_PAYMENTS.of(order_id),
-        shipment=next(iter(_SHIPMENTS.of(order_id)), None),
+        lines=lines,
+        payments=payments,
+        shipment=next(iter(shipments), None),
         events=events,
         earlier_events=events[-1].sequence - 1 if events else 0,
     )

@@ -31,16 +31,21 @@ def ask(statement: Statement) -> list[tuple[Any, ...]]:
 class Shape:
     """Columns of a model's rows, its key among them, and of the rows that those lead to: what a list shows of them.
 
-    A column that is left out is asked for when it is needed, as with `only()`; where there is no row to be led to,
-    there is None. Django reads the same by `select_related()`, and works out anew each time how.
+    A column that is left out is asked for when it is needed, as with `only()`, and a row that is not there is None, or
+    DoesNotExist, as Django has it. It reads the same by `select_related()`, and works out anew each time how.
     """
 
     def __init__(self, model: type[Model], columns: Collection[str] = (), **leads_to: "Shape") -> None:
-        """All columns, if none are named."""
+        """All columns, if none are named.
+
+        Raises ValueError for one that there is not.
+        """
         meta = model._meta  # noqa: SLF001
         fields: list[Any] = [field for field in meta.concrete_fields if not columns or field.attname in columns]
         self.model = model
         self.columns = {field.attname: place for place, field in enumerate(fields)}  # in the model's order
+        if unknown := set(columns) - set(self.columns):
+            raise ValueError(f"{model.__name__} has no columns {', '.join(sorted(unknown))}")
         self.key = self.columns[meta.pk.attname]
         self.converted = [(place, field) for place, field in enumerate(fields) if hasattr(field, "from_db_value")]
         self.width = len(fields)
@@ -84,23 +89,26 @@ class Shape:
         return row
 
 
-class Kept:
-    """Rows that are asked for in the same words each time, of one order or another."""
+SOME_ORDER = uuid.UUID("5a3e0c1e-0000-4000-8000-000000000000")  # which is none
+SOMEBODY = -4_233_091  # who is nobody
 
-    def __init__(self, shape: Shape, rows: Callable[[uuid.UUID], QuerySet[Any, Any]]) -> None:
+
+class Kept:
+    """Rows of one order, or one person, or another: they are asked for in the same words."""
+
+    def __init__(self, shape: Shape, rows: Callable[[Any], QuerySet[Any, Any]], *, some: Any = SOME_ORDER) -> None:
+        """`rows` are those of a key, and `some` is a key that nothing has."""
         self._shape = shape
         self._rows = rows
+        self._some = some
 
-    def of(self, order_id: uuid.UUID) -> list[Any]:
+    def of(self, key: Any) -> list[Any]:
         text, parameters = self._statement
-        return self._shape.ask((text, [order_id if each == _SOME else each for each in parameters]))
+        return self._shape.ask((text, [key if each == self._some else each for each in parameters]))
 
     @cached_property
     def _statement(self) -> Statement:
-        return self._shape.of(self._rows(_SOME))
-
-
-_SOME = uuid.UUID("5a3e0c1e-0000-4000-8000-000000000000")  # no order's
+        return self._shape.of(self._rows(self._some))
 
 
 def among(window: QuerySet[Any, Any], rows: QuerySet[Any, Any]) -> Statement:
@@ -109,6 +117,7 @@ def among(window: QuerySet[Any, Any], rows: QuerySet[Any, Any]) -> Statement:
     Where both have the same order, PostgreSQL walks along the window and stops as soon as it has enough.
     """
     table = connection.ops.quote_name(window.query.get_initial_alias())
+    # By another name than the column's: or Django would sort by its place in the part that is replaced here.
     inner, inner_parameters = as_sql(window.values_list("pk"))
     outer, parameters = as_sql(rows)
     start = f" FROM {table} "

@@ -1,13 +1,13 @@
 """Who asks, as each request has to know them."""
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Permission, User
 
 from orders.models import Preferences
-from orders.statements import Shape, Statement, as_sql, ask
+from orders.statements import SOMEBODY, Kept, Shape, Statement, as_sql, ask
 
 
 class Accounts(ModelBackend):
@@ -15,8 +15,7 @@ class Accounts(ModelBackend):
 
     def get_user(self, user_id: Any) -> User | None:
         """With their preferences, which each page needs."""
-        statement, _ = _account_statement()
-        user = next(iter(_ACCOUNT.ask((statement, [user_id]))), None)
+        user = next(iter(_ACCOUNTS.of(user_id)), None)
         return user if user and self.user_can_authenticate(user) else None
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
@@ -28,12 +27,7 @@ class Accounts(ModelBackend):
         return known
 
 
-_ACCOUNT = Shape(User, preferences=Shape(Preferences))
-
-
-@cache
-def _account_statement() -> Statement:
-    return _ACCOUNT.of(User.objects.filter(pk=0))
+_ACCOUNTS = Kept(Shape(User, preferences=Shape(Preferences)), lambda user: User.objects.filter(pk=user), some=SOMEBODY)
 
 
 @lru_cache(maxsize=1_000)

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from orders.models import Order
 from orders.states import PUTTING_OFF
@@ -23,6 +24,17 @@ def test_it_lists_orders_newest_first_page_by_page(shop: Client, place: PlaceOrd
     listed = [order["number"] for order in [*first["orders"], *second["orders"]]]
     assert listed == [order.number for order in reversed(placed)]
     assert (len(first["orders"]), second["next"]) == (50, None)
+
+
+@pytest.mark.parametrize("many", [2, 12])
+def test_more_orders_take_no_more_queries(
+    shop: Client, place: PlaceOrder, many: int, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(many):
+        place()
+
+    with django_assert_max_num_queries(4):
+        assert len(shop.get("/api/v1/orders").json()["orders"]) == many
 
 
 def test_it_lists_those_of_a_status_and_those_that_are_searched_for(

@@ -10,10 +10,10 @@ from tests.orders.conftest import SignedIn
 
 MOST = {
     "/": 18,
-    "/?country=DE&amount_from=1&q=ann&sku=LAMP&sort=amount": 21,
+    "/?country=DE&amount_from=1&q=ann&sku=LAMP&sort=amount": 20,
     "/?order={order}": 17,
     "/orders/": 9,
-    "/orders/?country=DE&risk_from=0.1&q=ann&sku=LAMP": 11,
+    "/orders/?country=DE&risk_from=0.1&q=ann&sku=LAMP": 10,
     "/orders/{order}/": 21,
     "/me/": 12,
     "/team/": 11,

@@ -55,3 +55,8 @@ def test_few_are_found_while_they_are_counted(reviews: list[Review], up_to: int,
 
     keys = None if found is None else [reviews[place].pk for place in found]
     assert few(counted, up_to=up_to, rows=theirs) == (2, keys)
+
+
+def test_a_column_that_there_is_not_is_told_by_name() -> None:
+    with pytest.raises(ValueError, match="Review has no columns dueat"):
+        Shape(Review, ["id", "dueat"])
