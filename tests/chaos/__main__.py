@@ -204,13 +204,17 @@ def wait_for_calm() -> float:
 
 def judge(desk: Desk, book: Book, striker: Striker, calm: float) -> Verdict:
     import psycopg
+    from django.db import connection, transaction
 
     from orders.models import Event, Order
     from tests.chaos.verdict import broken_words
     from tests.judge import read_books, unfinished, unsafe
 
-    with psycopg.connect(desk.postgres.url) as connection:
-        books = read_books(lambda query: connection.execute(query.encode()))
+    with psycopg.connect(desk.postgres.url) as ledgers, transaction.atomic():
+        with connection.cursor() as cursor:
+            # Claims end by themselves, even now.
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        books = read_books(lambda query: ledgers.execute(query.encode()))
     verdict = Verdict()
     verdict.violations += unsafe(books, {SKU: STOCK}) + unfinished(books)
     verdict.violations += list(broken_words(book)) + book.wrong
